@@ -1,0 +1,63 @@
+import type { Startable } from '../../shared/lifecycle.ts'
+
+export interface PutOptions {
+  /** Refuse with HashMismatchError unless the bytes have this hash. Nothing is stored then. */
+  expectedHash?: string
+  /** Refuse with UploadCutError unless exactly this many bytes arrive. */
+  expectedSizeBytes?: number
+  /** Refuse with BodyTooLargeError as soon as more than this has arrived. */
+  sizeBytesMax?: number
+  signal?: AbortSignal
+}
+
+export interface PutResult {
+  hash: string
+  sizeBytes: number
+  /** True when the blob was already here; nothing was written. */
+  existed: boolean
+}
+
+export interface ReadOptions {
+  /** First byte, inclusive. Default 0. */
+  start?: number
+  /** Last byte, inclusive (as in HTTP Range). Default: the end. */
+  end?: number
+  signal?: AbortSignal
+}
+
+export interface BlobRead {
+  hash: string
+  /** Size of the whole blob, whatever range was asked for. */
+  sizeBytes: number
+  start: number
+  end: number
+  /** Verified chunks in order. Closing the iterator early releases the file. */
+  body: AsyncIterable<Uint8Array>
+}
+
+export interface BlobStat {
+  hash: string
+  sizeBytes: number
+}
+
+/**
+ * Blobs by BLAKE3 hash.
+ *
+ * A `put` that resolved survives kill -9 and power loss. A `get` never yields bytes that were not
+ * verified against the hash: a bad copy is quarantined, reported through `onCorrupt`, and reads as
+ * BlobCorruptError. Concurrent puts of the same blob are one blob.
+ */
+export interface BlobStore extends Startable {
+  put(source: AsyncIterable<Uint8Array> | Uint8Array, options?: PutOptions): Promise<PutResult>
+  /** @throws BlobNotFoundError, BlobCorruptError, RangeNotSatisfiableError */
+  get(hash: string, options?: ReadOptions): Promise<BlobRead>
+  stat(hash: string): Promise<BlobStat | undefined>
+  /** Resolves to false when the blob was not here. */
+  delete(hash: string): Promise<boolean>
+  /** In hash order, so that a listing can be resumed after the last hash seen. */
+  list(options?: { after?: string; limit?: number; signal?: AbortSignal }): AsyncIterable<BlobStat>
+  /** Count and bytes of what is stored, without the overhead of the layout. */
+  usage(): Promise<{ blobs: number; bytes: number }>
+  /** Reads the whole copy and checks it. False: it was bad and is now in quarantine. */
+  verify(hash: string, options?: { signal?: AbortSignal }): Promise<boolean>
+}

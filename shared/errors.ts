@@ -1,0 +1,244 @@
+/**
+ * The local error family: one class per case, each with a stable `code`.
+ *
+ * The wire family (what a caller over HTTP or libp2p sees) is derived from these in one place,
+ * `shared/http/wire-error.ts`. Every class here has a row there and in docs/ERRORS.md; a test
+ * holds the three together. Messages are one sentence, safe to show, free of secrets.
+ */
+
+export class InvalidAddressError extends Error {
+  override readonly name = 'InvalidAddressError'
+  readonly code = 'BZZZ_ADDRESS_INVALID'
+}
+
+export class InvalidHashError extends Error {
+  override readonly name = 'InvalidHashError'
+  readonly code = 'BZZZ_HASH_INVALID'
+}
+
+export class InvalidRequestError extends Error {
+  override readonly name = 'InvalidRequestError'
+  readonly code = 'BZZZ_REQUEST_INVALID'
+}
+
+/** A route that does not exist, as opposed to content that is not there. */
+export class RouteNotFoundError extends Error {
+  override readonly name = 'RouteNotFoundError'
+  readonly code = 'BZZZ_ROUTE_NOT_FOUND'
+}
+
+export class BlobNotFoundError extends Error {
+  override readonly name = 'BlobNotFoundError'
+  readonly code = 'BZZZ_BLOB_NOT_FOUND'
+}
+
+export class AddressNotFoundError extends Error {
+  override readonly name = 'AddressNotFoundError'
+  readonly code = 'BZZZ_ADDRESS_NOT_FOUND'
+}
+
+export class VersionNotFoundError extends Error {
+  override readonly name = 'VersionNotFoundError'
+  readonly code = 'BZZZ_VERSION_NOT_FOUND'
+}
+
+/** The bytes that arrived do not have the hash the caller announced. Nothing was stored. */
+export class HashMismatchError extends Error {
+  override readonly name = 'HashMismatchError'
+  readonly code = 'BZZZ_HASH_MISMATCH'
+}
+
+/**
+ * Stored bytes no longer have their hash. The copy was quarantined and is never served; the read
+ * may be tried again once a replica has repaired it.
+ */
+export class BlobCorruptError extends Error {
+  override readonly name = 'BlobCorruptError'
+  readonly code = 'BZZZ_BLOB_CORRUPT'
+}
+
+export class BodyTooLargeError extends Error {
+  override readonly name = 'BodyTooLargeError'
+  readonly code = 'BZZZ_BODY_TOO_LARGE'
+}
+
+/** The sender went away before the announced length arrived. Nothing was stored. */
+export class UploadCutError extends Error {
+  override readonly name = 'UploadCutError'
+  readonly code = 'BZZZ_UPLOAD_CUT'
+}
+
+export class RangeNotSatisfiableError extends Error {
+  override readonly name = 'RangeNotSatisfiableError'
+  readonly code = 'BZZZ_RANGE_NOT_SATISFIABLE'
+  readonly sizeBytes: number
+  constructor(message: string, sizeBytes: number) {
+    super(message)
+    this.sizeBytes = sizeBytes
+  }
+}
+
+/**
+ * A compare-and-set lost: the address moved on since the caller last looked. `current` is the
+ * record that stands now (a `RecordJSON`), or null when the address does not exist.
+ */
+export class VersionConflictError extends Error {
+  override readonly name = 'VersionConflictError'
+  readonly code = 'BZZZ_VERSION_CONFLICT'
+  readonly current: unknown
+  constructor(message: string, current: unknown) {
+    super(message)
+    this.current = current
+  }
+}
+
+/** A record whose signature, key, chain or encoding does not hold. It is refused and counted. */
+export class InvalidRecordError extends Error {
+  override readonly name = 'InvalidRecordError'
+  readonly code = 'BZZZ_RECORD_INVALID'
+}
+
+export class TokenMissingError extends Error {
+  override readonly name = 'TokenMissingError'
+  readonly code = 'BZZZ_TOKEN_MISSING'
+}
+
+export class TokenInvalidError extends Error {
+  override readonly name = 'TokenInvalidError'
+  readonly code = 'BZZZ_TOKEN_INVALID'
+}
+
+export class TokenExpiredError extends Error {
+  override readonly name = 'TokenExpiredError'
+  readonly code = 'BZZZ_TOKEN_EXPIRED'
+}
+
+export class TokenRevokedError extends Error {
+  override readonly name = 'TokenRevokedError'
+  readonly code = 'BZZZ_TOKEN_REVOKED'
+}
+
+/** The token is good but does not carry the scope or project that the route names. */
+export class ScopeMissingError extends Error {
+  override readonly name = 'ScopeMissingError'
+  readonly code = 'BZZZ_SCOPE_MISSING'
+}
+
+/** Too few holders acknowledged in time. What was stored stays; a retry is safe. */
+export class QuorumNotReachedError extends Error {
+  override readonly name = 'QuorumNotReachedError'
+  readonly code = 'BZZZ_QUORUM_NOT_REACHED'
+}
+
+/** No daemon of the configured list answered. */
+export class DaemonUnavailableError extends Error {
+  override readonly name = 'DaemonUnavailableError'
+  readonly code = 'BZZZ_DAEMON_UNAVAILABLE'
+}
+
+export class PeerUnreachableError extends Error {
+  override readonly name = 'PeerUnreachableError'
+  readonly code = 'BZZZ_PEER_UNREACHABLE'
+}
+
+/** A peer sent something that its protocol does not allow. The stream was reset. */
+export class ProtocolViolationError extends Error {
+  override readonly name = 'ProtocolViolationError'
+  readonly code = 'BZZZ_PROTOCOL_VIOLATION'
+}
+
+/** More work than a named limit admits at once. `retryAfterSeconds` says when to come back. */
+export class OverloadedError extends Error {
+  override readonly name = 'OverloadedError'
+  readonly code = 'BZZZ_OVERLOADED'
+  readonly retryAfterSeconds: number
+  constructor(message: string, retryAfterSeconds: number) {
+    super(message)
+    this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
+export class DatabaseUnavailableError extends Error {
+  override readonly name = 'DatabaseUnavailableError'
+  readonly code = 'BZZZ_DATABASE_UNAVAILABLE'
+}
+
+export class DatabaseNewerError extends Error {
+  override readonly name = 'DatabaseNewerError'
+  readonly code = 'BZZZ_DATABASE_NEWER'
+}
+
+export class RedisUnavailableError extends Error {
+  override readonly name = 'RedisUnavailableError'
+  readonly code = 'BZZZ_REDIS_UNAVAILABLE'
+}
+
+/** The disk refused a write (full, read-only, broken). Reads go on. */
+export class StorageUnavailableError extends Error {
+  override readonly name = 'StorageUnavailableError'
+  readonly code = 'BZZZ_STORAGE_UNAVAILABLE'
+}
+
+export class FunctionNotFoundError extends Error {
+  override readonly name = 'FunctionNotFoundError'
+  readonly code = 'BZZZ_FUNCTION_NOT_FOUND'
+}
+
+export class FunctionTimeoutError extends Error {
+  override readonly name = 'FunctionTimeoutError'
+  readonly code = 'BZZZ_FUNCTION_TIMEOUT'
+}
+
+/** All problems of a configuration in one message, one line each. */
+export class InvalidConfigError extends Error {
+  override readonly name = 'InvalidConfigError'
+  readonly code = 'BZZZ_CONFIG_INVALID'
+}
+
+export class PortInUseError extends Error {
+  override readonly name = 'PortInUseError'
+  readonly code = 'BZZZ_PORT_IN_USE'
+}
+
+export class DataFolderForeignError extends Error {
+  override readonly name = 'DataFolderForeignError'
+  readonly code = 'BZZZ_DATA_FOLDER_FOREIGN'
+}
+
+export class DataFolderNewerError extends Error {
+  override readonly name = 'DataFolderNewerError'
+  readonly code = 'BZZZ_DATA_FOLDER_NEWER'
+}
+
+export class DataFolderUnwritableError extends Error {
+  override readonly name = 'DataFolderUnwritableError'
+  readonly code = 'BZZZ_DATA_FOLDER_UNWRITABLE'
+}
+
+export class DataFolderLockedError extends Error {
+  override readonly name = 'DataFolderLockedError'
+  readonly code = 'BZZZ_DATA_FOLDER_LOCKED'
+}
+
+/** A part that `bzzz up` started did not come up; the message carries its last words. */
+export class ProcessStartError extends Error {
+  override readonly name = 'ProcessStartError'
+  readonly code = 'BZZZ_PROCESS_START'
+}
+
+/**
+ * An error another process answered over HTTP. It keeps the code it was given, so that a fault
+ * deep in a chain of calls reaches the caller under its own name.
+ */
+export class RemoteError extends Error {
+  override readonly name = 'RemoteError'
+  readonly code: string
+  readonly status: number
+  readonly details: Record<string, unknown>
+  constructor(code: string, status: number, message: string, details: Record<string, unknown>) {
+    super(message)
+    this.code = code
+    this.status = status
+    this.details = details
+  }
+}
