@@ -1,0 +1,86 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
+import { LRUCache } from 'lru-cache'
+
+import { ScopeMissingError, TokenMissingError, TokenRevokedError } from '../errors.ts'
+import type { Scope } from './scopes.ts'
+import type { TokenClaims, TokenVerifier } from './token.ts'
+
+/** Verified tokens remembered, so that a busy agent does not cost a signature check a request. */
+const VERIFIED_TOKENS_MAX = 10_000
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The scope a caller needs. A route names one or is `public`; anything else fails at start. */
+    scope?: Scope
+    public?: boolean
+  }
+  interface FastifyRequest {
+    /** Null on public routes only. */
+    claims: TokenClaims | null
+    /** The bearer token as it came, to be passed on to the next hop under the same rights. */
+    token: string | null
+  }
+}
+
+export interface AuthComponents {
+  verify: TokenVerifier
+  /** Revoked token ids. Answers from its cache when the database is away; never throws. */
+  isRevoked?: (tokenId: string) => Promise<boolean>
+}
+
+async function auth(app: FastifyInstance, { verify, isRevoked }: AuthComponents): Promise<void> {
+  const verified = new LRUCache<string, TokenClaims>({ max: VERIFIED_TOKENS_MAX })
+  app.decorateRequest('claims', null)
+  app.decorateRequest('token', null)
+
+  app.addHook('onRoute', (route) => {
+    if (!route.config?.scope && !route.config?.public) {
+      throw new Error(`Route ${route.url} names no scope.`)
+    }
+  })
+
+  app.addHook('onRequest', async (request) => {
+    const { scope, public: isPublic } = request.routeOptions.config
+    if (isPublic || request.is404) return
+    const token = bearerOf(request)
+    const claims = await check(token)
+    request.claims = claims
+    request.token = token
+    if (scope && !claims.scopes.includes(scope)) {
+      throw new ScopeMissingError(`The token lacks the scope ${scope}.`)
+    }
+  })
+
+  async function check(token: string): Promise<TokenClaims> {
+    let claims = verified.get(token)
+    if (!claims || claims.expiresAt * 1000 <= Date.now()) {
+      verified.delete(token)
+      claims = await verify(token)
+      verified.set(token, claims)
+    }
+    if (await isRevoked?.(claims.id)) throw new TokenRevokedError('The token has been revoked.')
+    return claims
+  }
+}
+
+function bearerOf(request: FastifyRequest): string {
+  const header = request.headers.authorization ?? ''
+  const match = /^Bearer +(\S+)$/i.exec(header)
+  if (!match) {
+    throw new TokenMissingError('The request carries no token: send "Authorization: Bearer ...".')
+  }
+  return match[1]!
+}
+
+/** Registered once on every Fastify instance that serves callers. */
+export const authPlugin = fastifyPlugin(auth, { name: 'bzzz-auth', fastify: '5.x' })
+
+/** @throws ScopeMissingError unless the caller's token covers `project`. */
+export function requireProject(request: FastifyRequest, project: string): void {
+  const patterns = request.claims?.projects ?? []
+  const covered = patterns.some((pattern) =>
+    pattern.endsWith('*') ? project.startsWith(pattern.slice(0, -1)) : pattern === project,
+  )
+  if (!covered) throw new ScopeMissingError(`The token does not cover the project ${project}.`)
+}

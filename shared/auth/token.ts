@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto'
+
+import {
+  createLocalJWKSet,
+  errors,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  jwtVerify,
+  SignJWT,
+  type JSONWebKeySet,
+  type JWK,
+} from 'jose'
+import { z } from 'zod'
+
+import { TokenExpiredError, TokenInvalidError } from '../errors.ts'
+import { isRole, isScope, ROLES, type Role, type Scope } from './scopes.ts'
+
+/** Tokens are recognisable in a leaked file by this prefix; the rest is a compact JWS. */
+export const TOKEN_PREFIX = 'bzzz_'
+
+const ISSUER = 'bzzz'
+const ALGORITHM = 'EdDSA'
+
+/** Longest token looked at. A JWS with a dozen scopes and projects is below 2 KiB. */
+const TOKEN_CHARS_MAX = 8192
+
+/** Nodes of a team drift; a token is not refused for a clock that is this far off. */
+const CLOCK_TOLERANCE_SECONDS = 30
+
+export interface TokenClaims {
+  /** Names the token in revocations and audit rows. */
+  id: string
+  subject: string
+  role: Role
+  scopes: readonly Scope[]
+  /** Patterns of project labels: `*`, `apollo`, `apollo-*`. */
+  projects: readonly string[]
+  /** Seconds since the epoch. */
+  expiresAt: number
+}
+
+const payloadSchema = z.object({
+  jti: z.string().min(1).max(64),
+  sub: z.string().min(1).max(255),
+  role: z.string().refine(isRole),
+  scopes: z.array(z.string()).max(64),
+  projects: z.array(z.string().max(128)).max(64),
+  exp: z.number().int(),
+})
+
+/** Makes the cluster's token key pair: the private key signs, the public one travels to nodes. */
+export async function createTokenKey(): Promise<{ privateKey: JWK; publicKeys: JSONWebKeySet }> {
+  const pair = await generateKeyPair(ALGORITHM, { crv: 'Ed25519', extractable: true })
+  const kid = randomUUID()
+  const common = { kid, alg: ALGORITHM, use: 'sig' }
+  return {
+    privateKey: { ...(await exportJWK(pair.privateKey)), ...common },
+    publicKeys: { keys: [{ ...(await exportJWK(pair.publicKey)), ...common }] },
+  }
+}
+
+export interface TokenRequest {
+  subject: string
+  role: Role
+  scopes?: readonly Scope[]
+  projects?: readonly string[]
+  lifetimeSeconds: number
+}
+
+/** Signs a token. It is shown once; only its id is kept anywhere. */
+export async function createToken(privateKey: JWK, request: TokenRequest): Promise<string> {
+  const key = await importJWK(privateKey, ALGORITHM)
+  const jwt = await new SignJWT({
+    role: request.role,
+    scopes: request.scopes ?? ROLES[request.role],
+    projects: request.projects ?? ['*'],
+  })
+    .setProtectedHeader({ alg: ALGORITHM, kid: privateKey.kid ?? '' })
+    .setIssuer(ISSUER)
+    .setSubject(request.subject)
+    .setJti(randomUUID())
+    .setIssuedAt()
+    .setExpirationTime(Math.floor(Date.now() / 1000) + request.lifetimeSeconds)
+    .sign(key)
+  return TOKEN_PREFIX + jwt
+}
+
+export type TokenVerifier = (token: string) => Promise<TokenClaims>
+
+/**
+ * Verifies offline against the cluster's public keys; nothing else is asked.
+ * @throws TokenInvalidError, TokenExpiredError
+ */
+export function createTokenVerifier(publicKeys: JSONWebKeySet): TokenVerifier {
+  const keys = createLocalJWKSet(publicKeys)
+  return async (token) => {
+    if (!token.startsWith(TOKEN_PREFIX) || token.length > TOKEN_CHARS_MAX) {
+      throw new TokenInvalidError('The token is not one of this cluster.')
+    }
+    try {
+      const { payload } = await jwtVerify(token.slice(TOKEN_PREFIX.length), keys, {
+        algorithms: [ALGORITHM],
+        issuer: ISSUER,
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      })
+      const claims = payloadSchema.parse(payload)
+      return {
+        id: claims.jti,
+        subject: claims.sub,
+        role: claims.role as Role,
+        // A scope this version does not know grants nothing.
+        scopes: claims.scopes.filter(isScope),
+        projects: claims.projects,
+        expiresAt: claims.exp,
+      }
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) {
+        throw new TokenExpiredError('The token has expired.', { cause: error })
+      }
+      throw new TokenInvalidError('The token is not one of this cluster.', { cause: error })
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import { pino, type DestinationStream, type Logger } from 'pino'
+import { PinoPretty } from 'pino-pretty'
+
+export type { Logger } from 'pino'
+
+/** Paths that may carry a credential. They are removed before a line is written. */
+const REDACTED = [
+  'authorization',
+  'token',
+  'password',
+  'secret',
+  '*.authorization',
+  '*.token',
+  '*.password',
+  '*.secret',
+  'req.headers.authorization',
+]
+
+export interface LogOptions {
+  /** The part that speaks: `p2p-daemon`, `gateway`, `cli`. */
+  name: string
+  level?: string
+  /** Readable lines for people instead of JSON for programs. Default: whether fd is a terminal. */
+  pretty?: boolean
+  /** 1 stdout, 2 stderr. Default 2: stdout belongs to the program's answer. */
+  fd?: number
+}
+
+/** JSON lines with ISO times, or readable lines on a terminal. Messages constant, data in fields. */
+export function createLogger(options: LogOptions): Logger {
+  const fd = options.fd ?? 2
+  const pretty = options.pretty ?? (fd === 2 ? process.stderr.isTTY : process.stdout.isTTY)
+  const destination: DestinationStream = pretty
+    ? PinoPretty({ destination: fd, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' })
+    : pino.destination({ fd, sync: false })
+  return pino(
+    {
+      name: options.name,
+      level: options.level ?? 'info',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      redact: { paths: REDACTED, remove: true },
+    },
+    destination,
+  )
+}
+
+/** For tests and tools that must stay quiet. */
+export function createSilentLogger(): Logger {
+  return pino({ level: 'silent' })
+}

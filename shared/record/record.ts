@@ -1,0 +1,189 @@
+import { createPublicKey, sign, verify, type KeyObject } from 'node:crypto'
+
+import { base58btc } from 'multiformats/bases/base58'
+import { z } from 'zod'
+
+import { hashBytes, isHash } from '../blob/hash.ts'
+import { InvalidRecordError } from '../errors.ts'
+import { ADDRESS_CHARS_MAX, MEDIA_TYPE_CHARS_MAX } from '../limits.ts'
+
+/**
+ * What a semantic address points at, version by version. A record is itself a blob: its bytes are
+ * the canonical JSON below, so `previous` (the hash of the record before it) makes versions a hash
+ * chain that anybody can walk and verify.
+ */
+export interface AddressRecord {
+  /** Canonical address without query and fragment. */
+  address: string
+  /** 1 for the first, then one more each time. */
+  version: number
+  /** The content. */
+  hash: string
+  sizeBytes: number
+  mediaType: string
+  /** Hash of the record of version - 1, null for the first. */
+  previous: string | null
+  /** Peer id (Ed25519) of the node that signed. */
+  author: string
+  /** Milliseconds since the epoch, by the author's clock. */
+  timestampMs: number
+  /** Base64 of the Ed25519 signature over the domain tag and the unsigned bytes. */
+  signature: string
+}
+
+/** Keeps a record's signature from being valid for anything else a node signs. */
+const DOMAIN_TAG = 'bzzz/record/1\n'
+
+/** A record is small; anything longer is refused unread. */
+export const RECORD_BYTES_MAX = 16 * 1024
+
+/** Base58 identity multihash of a protobuf Ed25519 public key: 2 + 4 bytes before the raw key. */
+const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20)
+
+/** DER header of an Ed25519 SubjectPublicKeyInfo (RFC 8410); the 32 key bytes follow. */
+const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
+
+const recordSchema = z.strictObject({
+  address: z.string().max(ADDRESS_CHARS_MAX),
+  version: z.int().min(1),
+  hash: z.string().refine(isHash),
+  sizeBytes: z.int().min(0),
+  mediaType: z.string().max(MEDIA_TYPE_CHARS_MAX),
+  previous: z.string().refine(isHash).nullable(),
+  author: z.string().max(128),
+  timestampMs: z.int().min(0),
+  signature: z.base64().max(128),
+})
+
+/** Field order is the encoding: the same record has the same bytes everywhere. */
+function unsignedBytes(record: Omit<AddressRecord, 'signature'>): Buffer {
+  const { address, version, hash, sizeBytes, mediaType, previous, author, timestampMs } = record
+  return Buffer.from(
+    DOMAIN_TAG +
+      JSON.stringify({
+        address,
+        version,
+        hash,
+        sizeBytes,
+        mediaType,
+        previous,
+        author,
+        timestampMs,
+      }),
+  )
+}
+
+/** The bytes that are stored, sent and hashed. */
+export function encodeRecord(record: AddressRecord): Buffer {
+  const { address, version, hash, sizeBytes, mediaType, previous, author, timestampMs, signature } =
+    record
+  return Buffer.from(
+    JSON.stringify({
+      address,
+      version,
+      hash,
+      sizeBytes,
+      mediaType,
+      previous,
+      author,
+      timestampMs,
+      signature,
+    }),
+  )
+}
+
+/** The hash under which the record is a blob. */
+export function recordHash(record: AddressRecord): string {
+  return hashBytes(encodeRecord(record))
+}
+
+/**
+ * Reads a record from bytes of any origin. Shape and canonical encoding are checked, the
+ * signature is not: see `verifyRecord`.
+ * @throws InvalidRecordError
+ */
+export function decodeRecord(bytes: Uint8Array): AddressRecord {
+  if (bytes.length > RECORD_BYTES_MAX) throw new InvalidRecordError('The record is too long.')
+  let parsed: AddressRecord
+  try {
+    parsed = recordSchema.parse(JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)))
+  } catch (error) {
+    throw new InvalidRecordError('The record cannot be read.', { cause: error })
+  }
+  if (!encodeRecord(parsed).equals(bytes)) {
+    throw new InvalidRecordError('The record is not in its canonical encoding.')
+  }
+  return parsed
+}
+
+export function signRecord(
+  fields: Omit<AddressRecord, 'signature'>,
+  privateKey: KeyObject,
+): AddressRecord {
+  return { ...fields, signature: sign(null, unsignedBytes(fields), privateKey).toString('base64') }
+}
+
+/** @throws InvalidRecordError when the signature is not the author's. */
+export function verifyRecord(record: AddressRecord): void {
+  const key = publicKeyOf(record.author)
+  const signature = Buffer.from(record.signature, 'base64')
+  if (!verify(null, unsignedBytes(record), key, signature)) {
+    throw new InvalidRecordError('The signature of the record is not its author’s.')
+  }
+}
+
+/** An Ed25519 peer id carries its public key whole. @throws InvalidRecordError */
+export function publicKeyOf(peerId: string): KeyObject {
+  let bytes: Uint8Array
+  try {
+    bytes = base58btc.baseDecode(peerId)
+  } catch (error) {
+    throw new InvalidRecordError('The author is not a peer id.', { cause: error })
+  }
+  const matches = PEER_ID_PREFIX.every((byte, index) => bytes[index] === byte)
+  if (!matches || bytes.length !== PEER_ID_PREFIX.length + 32) {
+    throw new InvalidRecordError('The author is not an Ed25519 peer id.')
+  }
+  const der = Buffer.concat([SPKI_PREFIX, bytes.subarray(PEER_ID_PREFIX.length)])
+  return createPublicKey({ key: der, format: 'der', type: 'spki' })
+}
+
+/**
+ * Which of two records of one address stands: the higher version, then the lower hash, so that
+ * every node picks the same whatever it saw first.
+ */
+export function compareRecords(a: AddressRecord, b: AddressRecord): number {
+  if (a.version !== b.version) return b.version - a.version
+  const [hashA, hashB] = [recordHash(a), recordHash(b)]
+  return hashA < hashB ? -1 : hashA > hashB ? 1 : 0
+}
+
+/** How a record looks in HTTP answers. */
+export interface RecordJSON {
+  address: string
+  version: number
+  hash: string
+  size: number
+  mediaType: string
+  previous: string | null
+  author: string
+  timestamp: string
+  signature: string
+  /** The record's own hash. */
+  record: string
+}
+
+export function toRecordJSON(record: AddressRecord): RecordJSON {
+  return {
+    address: record.address,
+    version: record.version,
+    hash: record.hash,
+    size: record.sizeBytes,
+    mediaType: record.mediaType,
+    previous: record.previous,
+    author: record.author,
+    timestamp: new Date(record.timestampMs).toISOString(),
+    signature: record.signature,
+    record: recordHash(record),
+  }
+}
