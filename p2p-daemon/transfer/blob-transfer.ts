@@ -1,0 +1,21 @@
+import type { Startable } from '../../shared/lifecycle.ts'
+
+export interface RemoteBlob {
+  hash: string
+  sizeBytes: number
+  /** In order, not verified: the receiver hashes what it gets. */
+  body: AsyncIterable<Uint8Array>
+}
+
+/**
+ * Moves blobs between nodes by ranged pull: the receiver asks for ranges and bounds how many are
+ * outstanding, so a slow reader never fills anybody's memory.
+ */
+export interface BlobTransfer extends Startable {
+  /** @throws BlobNotFoundError, PeerUnreachableError, ProtocolViolationError */
+  fetch(
+    peerId: string,
+    hash: string,
+    options?: { start?: number; signal?: AbortSignal },
+  ): Promise<RemoteBlob>
+}
