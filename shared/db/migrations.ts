@@ -1,0 +1,11 @@
+import type { Migration } from 'kysely'
+
+import * as records from './migrations/0001-records.ts'
+
+/**
+ * Every migration in order, by name. Additive in one release, contracted in a later one, so that
+ * the release before still runs on the schema. Never edited once released.
+ */
+export const MIGRATIONS: Readonly<Record<string, Migration>> = {
+  '0001-records': records,
+}
