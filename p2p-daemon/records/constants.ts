@@ -1,0 +1,41 @@
+/** How long a node waits for one peer's word on an address; a LAN round trip is under 10 ms. */
+export const PEER_ANSWER_TIMEOUT_MS = 1_000
+
+/** How long the coordinator waits for holders to store a record durably. */
+export const STORE_TIMEOUT_MS = 3_000
+
+/** A commit asks the holders once, then stores with them; this is both and some reserve. */
+export const COMMIT_TIMEOUT_MS = PEER_ANSWER_TIMEOUT_MS + 2 * STORE_TIMEOUT_MS
+
+/**
+ * After the quorum has acknowledged, the answer lingers this long for the remaining holders, so
+ * that a healthy mesh reads its own writes on every node. A dead holder costs this much once.
+ */
+export const STRAGGLER_WAIT_MS = 100
+
+/** An unconditional write that loses a race is tried again on the new head this many times. */
+export const WRITE_ATTEMPTS_MAX = 16
+
+/** Records in one answer of a history or of a comparison; keeps a frame below 1 MiB. */
+export const RECORDS_PER_FRAME_MAX = 64
+
+/** Names in one page when two nodes compare what they hold. */
+export const NAMES_PER_FRAME_MAX = 500
+
+/** Missing predecessors are fetched at most this far back in one go; the rest comes by comparing. */
+export const BACKFILL_RECORDS_MAX = 10_000
+
+/** Nodes compare their heads when a peer joins, and again this often. */
+export const COMPARE_INTERVAL_MS = 30_000
+
+/** Records put into the DHT wait here; when it is full the next comparison brings them again. */
+export const ANNOUNCE_QUEUE_MAX = 10_000
+
+/** Records written to Postgres in one statement. */
+export const INDEX_BATCH_RECORDS = 200
+
+/** The indexer looks for new records this often even when nobody woke it. */
+export const INDEX_INTERVAL_MS = 5_000
+
+/** Longest pause between attempts while Postgres is away. */
+export const INDEX_BACKOFF_MS_MAX = 15_000

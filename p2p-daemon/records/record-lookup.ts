@@ -1,0 +1,192 @@
+import { AddressNotFoundError, VersionNotFoundError } from '../../shared/errors.ts'
+import {
+  compareRecords,
+  decodeRecord,
+  verifyRecord,
+  type AddressRecord,
+} from '../../shared/record/record.ts'
+import type { DHT } from '../dht/dht.ts'
+import { BACKFILL_RECORDS_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
+import type { RecordPeers } from './record-peers.ts'
+import type { RecordRequest } from './record-protocol.ts'
+import type { RecordStore } from './record-store.ts'
+
+export interface RecordLookupComponents {
+  store: RecordStore
+  peers: RecordPeers
+  dht: Pick<DHT, 'getRecord'>
+  /** Told of every record that a lookup brought here. */
+  onRecord?: (record: AddressRecord) => void
+}
+
+export interface Resolved {
+  record: AddressRecord
+  /** Versions nobody built upon beside the head's. 0 without a fork. */
+  forks: number
+  /** Where the answer came from: for metrics. */
+  source: 'local' | 'peer' | 'dht'
+}
+
+/**
+ * Finds records: the local store where this node holds the address, then the holders, then the
+ * DHT, then every connected peer. Nothing here needs Postgres or Redis.
+ */
+export class RecordLookup {
+  readonly #components: RecordLookupComponents
+  readonly #selfId: string
+  /** False until this node has compared notes with a peer; its own copies may lag until then. */
+  #caughtUp = true
+
+  constructor(components: RecordLookupComponents, init: { selfId: string }) {
+    this.#components = components
+    this.#selfId = init.selfId
+  }
+
+  /** While a node may have missed writes it asks the holders even for what it has. */
+  setCaughtUp(caughtUp: boolean): void {
+    this.#caughtUp = caughtUp
+  }
+
+  /** The record that stands. `fresh` asks the holders whatever is here. */
+  async head(
+    name: string,
+    options: { fresh?: boolean; signal?: AbortSignal } = {},
+  ): Promise<Resolved> {
+    const { store, peers } = this.#components
+    const local = store.head(name)
+    const isHolder = peers.holders(name).includes(this.#selfId)
+    if (local && isHolder && this.#caughtUp && !options.fresh) {
+      return { record: local, forks: store.forks(name), source: 'local' }
+    }
+    const request: RecordRequest = { op: 'head', name }
+    let found = await this.#fromPeers(peers.holders(name), request, options.signal)
+    if (!found && !local) {
+      found = (await this.#fromDHT(name, options.signal)) ??
+        (await this.#fromPeers(peers.others(), request, options.signal))
+    }
+    if (!found && local) return { record: local, forks: store.forks(name), source: 'local' }
+    if (!found) throw new AddressNotFoundError(`Nothing is stored under ${name}.`)
+    if (local && compareRecords(local, found.record) <= 0) {
+      return { record: local, forks: Math.max(store.forks(name), found.forks), source: 'local' }
+    }
+    await this.#learn(found.record, found.peerId, options.signal)
+    const { record, forks, source } = found
+    return { record, forks: Math.max(forks, store.forks(name)), source }
+  }
+
+  /** The head as the holders see it, or undefined where the address does not exist. */
+  async freshHead(name: string, signal?: AbortSignal): Promise<AddressRecord | undefined> {
+    try {
+      const resolved = await this.head(name, { fresh: true, ...(signal && { signal }) })
+      return resolved.record
+    } catch (error) {
+      if (error instanceof AddressNotFoundError) return undefined
+      throw error
+    }
+  }
+
+  /** @throws VersionNotFoundError, AddressNotFoundError */
+  async version(name: string, version: number, signal?: AbortSignal): Promise<AddressRecord> {
+    const local = this.#components.store.version(name, version)
+    if (local) return local
+    const found = await this.#fromPeers(this.#everybody(name), { op: 'version', name, version }, signal)
+    if (found) return found.record
+    const { record } = await this.head(name, signal ? { signal } : {})
+    if (record.version === version) return record
+    throw new VersionNotFoundError(`There is no version ${version}; the newest is ${record.version}.`)
+  }
+
+  /** What stood at a moment. @throws VersionNotFoundError, AddressNotFoundError */
+  async at(name: string, timestampMs: number, signal?: AbortSignal): Promise<AddressRecord> {
+    await this.head(name, signal ? { signal } : {})
+    const local = this.#components.store.at(name, timestampMs)
+    const request: RecordRequest = { op: 'at', name, timestampMs }
+    const found = local ?? (await this.#fromPeers(this.#everybody(name), request, signal))?.record
+    if (found) return found
+    const when = new Date(timestampMs).toISOString()
+    throw new VersionNotFoundError(`The address did not exist at ${when}.`)
+  }
+
+  /** Newest first, below version `before`. */
+  async history(
+    name: string,
+    page: { before: number; limit: number },
+    signal?: AbortSignal,
+  ): Promise<AddressRecord[]> {
+    const { record } = await this.head(name, signal ? { signal } : {})
+    const { store } = this.#components
+    const first = Math.min(page.before, record.version + 1)
+    let records = store.history(name, page.before, page.limit)
+    if (records.length === 0 && first > 1) {
+      await this.#backfill(name, first, this.#everybody(name), signal)
+      records = store.history(name, page.before, page.limit)
+    }
+    return records
+  }
+
+  #everybody(name: string): string[] {
+    const { peers } = this.#components
+    return [...new Set([...peers.holders(name), ...peers.others()])]
+  }
+
+  async #fromPeers(
+    peerIds: readonly string[],
+    request: RecordRequest,
+    signal?: AbortSignal,
+  ): Promise<(Resolved & { peerId: string }) | undefined> {
+    const answers = await this.#components.peers.gather(peerIds, request, signal)
+    const name = 'name' in request ? request.name : undefined
+    return answers
+      .flatMap(({ peerId, answer, records }) =>
+        records
+          .filter((record) => name === undefined || record.address === name)
+          .map((record) => ({ record, peerId, forks: answer.forks ?? 0, source: 'peer' as const })),
+      )
+      .sort((a, b) => compareRecords(a.record, b.record))[0]
+  }
+
+  async #fromDHT(
+    name: string,
+    signal?: AbortSignal,
+  ): Promise<(Resolved & { peerId?: string }) | undefined> {
+    const bytes = await this.#components.dht
+      .getRecord(name, signal ? { signal } : {})
+      .catch(() => undefined)
+    if (!bytes) return undefined
+    const record = decodeRecord(bytes)
+    verifyRecord(record)
+    return { record, forks: 0, source: 'dht' }
+  }
+
+  /** Keeps what a lookup brought, and its predecessors, so that history is walkable here too. */
+  async #learn(record: AddressRecord, peerId?: string, signal?: AbortSignal): Promise<void> {
+    const { store, onRecord } = this.#components
+    if (store.add(record)) onRecord?.(record)
+    const gap = record.previous !== null && !store.byHash(record.previous)
+    if (gap && peerId) await this.#backfill(record.address, record.version, [peerId], signal)
+  }
+
+  /** Fetches versions below `before` until known ground is reached. */
+  async #backfill(
+    name: string,
+    before: number,
+    peerIds: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { store, peers, onRecord } = this.#components
+    let next = before
+    for (let fetched = 0; fetched < BACKFILL_RECORDS_MAX && next > 1; ) {
+      const request = { op: 'history', name, before: next, limit: RECORDS_PER_FRAME_MAX } as const
+      const answers = await peers.gather(peerIds, request, signal)
+      const records = answers.flatMap((answer) => answer.records)
+      const fresh = records.filter((record) => record.address === name && store.add(record))
+      for (const record of fresh) onRecord?.(record)
+      if (fresh.length === 0) return
+      fetched += fresh.length
+      next = Math.min(...fresh.map((record) => record.version))
+      const oldest = fresh.find((record) => record.version === next)
+      if (oldest?.previous && store.byHash(oldest.previous)) return
+    }
+  }
+}
+

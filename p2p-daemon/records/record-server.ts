@@ -1,0 +1,63 @@
+import type { AddressRecord } from '../../shared/record/record.ts'
+import type { RequestHandler } from '../mesh/mesh.ts'
+import { NAMES_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
+import type { RecordCoordinator } from './record-coordinator.ts'
+import {
+  decodeRequest,
+  encodeMessage,
+  recordFromText,
+  recordToText,
+  type RecordAnswer,
+  type RecordRequest,
+} from './record-protocol.ts'
+import type { RecordStore } from './record-store.ts'
+
+export interface RecordServerComponents {
+  store: RecordStore
+  coordinator: RecordCoordinator
+}
+
+/** Answers peers' questions about records from what this node holds; it asks nobody else. */
+export function createRecordServer(components: RecordServerComponents): RequestHandler {
+  return async ({ peerId, payload, signal }) => {
+    const request = decodeRequest(payload)
+    return encodeMessage(await answer(components, request, peerId, signal))
+  }
+}
+
+async function answer(
+  { store, coordinator }: RecordServerComponents,
+  request: RecordRequest,
+  peerId: string,
+  signal: AbortSignal,
+): Promise<RecordAnswer> {
+  switch (request.op) {
+    case 'commit':
+      return coordinator.commit(recordFromText(request.record), peerId, signal)
+    case 'store':
+      await coordinator.keep(recordFromText(request.record))
+      return { outcome: 'ok' }
+    case 'head':
+      return { ...records(store.head(request.name)), forks: store.forks(request.name) }
+    case 'version':
+      return records(store.version(request.name, request.version))
+    case 'at':
+      return records(store.at(request.name, request.timestampMs))
+    case 'history': {
+      const limit = Math.min(request.limit, RECORDS_PER_FRAME_MAX)
+      return records(...store.history(request.name, request.before, limit))
+    }
+    case 'record':
+      return records(store.byHash(request.hash))
+    case 'heads':
+      return { outcome: 'ok', names: store.heads(request.after, NAMES_PER_FRAME_MAX) }
+  }
+}
+
+function records(...found: (AddressRecord | undefined)[]): RecordAnswer {
+  return {
+    outcome: 'ok',
+    records: found.filter((record) => record !== undefined).map(recordToText),
+  }
+}
+

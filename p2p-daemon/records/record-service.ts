@@ -1,0 +1,169 @@
+import type { KeyObject } from 'node:crypto'
+
+import { PeerUnreachableError, QuorumNotReachedError, VersionConflictError } from '../../shared/errors.ts'
+import type { Logger } from '../../shared/log/log.ts'
+import {
+  encodeRecord,
+  recordHash,
+  signRecord,
+  toRecordJSON,
+  type AddressRecord,
+} from '../../shared/record/record.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import type { RecordCoordinator } from './record-coordinator.ts'
+import type { RecordPeers } from './record-peers.ts'
+import { recordFromText, recordToText, type RecordAnswer } from './record-protocol.ts'
+import type { RecordStore } from './record-store.ts'
+import type { RecordLookup } from './record-lookup.ts'
+import { COMMIT_TIMEOUT_MS, WRITE_ATTEMPTS_MAX } from './constants.ts'
+
+export interface Content {
+  hash: string
+  sizeBytes: number
+  mediaType: string
+}
+
+/** What the caller believes stands. Absent: write whatever stands. */
+export interface WriteCondition {
+  /** Hash of the content the caller last saw. */
+  ifHash?: string
+  /** Version the caller last saw; 0: the address must not exist yet. */
+  ifVersion?: number
+}
+
+export interface WriteResult {
+  record: AddressRecord
+  /** False when the address had this very content already. */
+  created: boolean
+  /** Peer ids of the nodes that hold the record durably. */
+  holders: readonly string[]
+}
+
+export interface RecordServiceComponents {
+  store: RecordStore
+  blobs: Pick<BlobStore, 'put'>
+  peers: RecordPeers
+  lookup: RecordLookup
+  coordinator: RecordCoordinator
+  log: Logger
+}
+
+/**
+ * Writes to addresses. The node that takes the write signs the next version; the address's
+ * coordinator (the first of its rank that is here) decides whether it follows the head, so that
+ * two writers are ordered without a fork. A coordinator that dies hands over to the next of the
+ * rank, which first asks the others what stands. Only a partition can make a fork.
+ */
+export class RecordService {
+  readonly #components: RecordServiceComponents
+  readonly #author: string
+  readonly #privateKey: KeyObject
+
+  constructor(
+    components: RecordServiceComponents,
+    init: { author: string; privateKey: KeyObject },
+  ) {
+    this.#components = components
+    this.#author = init.author
+    this.#privateKey = init.privateKey
+  }
+
+  /** @throws VersionConflictError, QuorumNotReachedError */
+  async write(
+    name: string,
+    content: Content,
+    condition: WriteCondition = {},
+    signal?: AbortSignal,
+  ): Promise<WriteResult> {
+    const { lookup } = this.#components
+    // The condition is judged on what the holders say, not on a copy that may lag.
+    let head = await lookup.freshHead(name, signal)
+    for (let attempt = 0; attempt < WRITE_ATTEMPTS_MAX; attempt += 1) {
+      signal?.throwIfAborted()
+      checkCondition(head, condition)
+      if (head && sameContent(head, content)) return this.#confirm(head, signal)
+      const record = this.#next(name, content, head)
+      const answer = await this.#commit(record, signal)
+      if (answer.outcome === 'ok') {
+        return { record, created: true, holders: answer.holders ?? [] }
+      }
+      if (answer.outcome === 'quorum') throw quorumError(name)
+      head = this.#adopt(answer) ?? (await lookup.freshHead(name, signal))
+    }
+    throw conflict(head)
+  }
+
+  #next(name: string, content: Content, head: AddressRecord | undefined): AddressRecord {
+    return signRecord(
+      {
+        address: name,
+        version: (head?.version ?? 0) + 1,
+        ...content,
+        previous: head ? recordHash(head) : null,
+        author: this.#author,
+        // Time never runs backwards along a chain, whatever the clocks of its authors do.
+        timestampMs: Math.max(Date.now(), head?.timestampMs ?? 0),
+      },
+      this.#privateKey,
+    )
+  }
+
+  /** The content stands already; what is owed is the certainty that a quorum holds the record. */
+  async #confirm(head: AddressRecord, signal?: AbortSignal): Promise<WriteResult> {
+    const { coordinator } = this.#components
+    const { holders, quorum } = await coordinator.spread(head, signal)
+    if (!quorum) throw quorumError(head.address)
+    return { record: head, created: false, holders }
+  }
+
+  async #commit(record: AddressRecord, signal?: AbortSignal): Promise<RecordAnswer> {
+    const { peers, coordinator, blobs } = this.#components
+    await blobs.put(encodeRecord(record))
+    for (const coordinatorId of peers.coordinators(record.address)) {
+      if (coordinatorId === this.#author) break
+      try {
+        return await peers.ask(
+          coordinatorId,
+          { op: 'commit', record: recordToText(record) },
+          { timeoutMs: COMMIT_TIMEOUT_MS, ...(signal && { signal }) },
+        )
+      } catch (error) {
+        // The connection died under the question: the next of the rank decides.
+        if (!(error instanceof PeerUnreachableError)) throw error
+        signal?.throwIfAborted()
+      }
+    }
+    return coordinator.commit(record, this.#author, signal)
+  }
+
+  #adopt(answer: RecordAnswer): AddressRecord | undefined {
+    const [text] = answer.records ?? []
+    if (text === undefined) return undefined
+    const record = recordFromText(text)
+    this.#components.store.add(record)
+    return record
+  }
+}
+
+function sameContent(head: AddressRecord, content: Content): boolean {
+  return head.hash === content.hash && head.mediaType === content.mediaType
+}
+
+function checkCondition(head: AddressRecord | undefined, condition: WriteCondition): void {
+  const { ifHash, ifVersion } = condition
+  if (ifHash !== undefined && head?.hash !== ifHash) throw conflict(head)
+  if (ifVersion !== undefined && (head?.version ?? 0) !== ifVersion) throw conflict(head)
+}
+
+function conflict(head: AddressRecord | undefined): VersionConflictError {
+  const message = head
+    ? `The address stands at version ${head.version} now.`
+    : 'The address does not exist.'
+  return new VersionConflictError(message, head ? toRecordJSON(head) : null)
+}
+
+function quorumError(name: string): QuorumNotReachedError {
+  return new QuorumNotReachedError(
+    `Too few nodes acknowledged the record of ${name}; the write may be repeated.`,
+  )
+}
