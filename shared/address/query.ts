@@ -9,7 +9,7 @@ export interface VersionChoice {
   at?: string
 }
 
-const VERSION_PATTERN = /^[1-9][0-9]{0,15}$/
+const VERSION_PATTERN = /^[1-9][0-9]*$/
 const HOUR_MINUTE = '(?:[01]\\d|2[0-3]):[0-5]\\d'
 const AT_PATTERN = new RegExp(
   `^(\\d{4}-\\d\\d-\\d\\d)[Tt](${HOUR_MINUTE}:[0-5]\\d)(\\.\\d+)?([Zz]|[+-]${HOUR_MINUTE})$`,
