@@ -16,8 +16,8 @@ export interface RecordSyncComponents {
 
 /**
  * Compares heads with peers: when one joins and every so often, so that a node which was away
- * learns what it missed. Until the first comparison since it was alone has ended, a node asks the
- * holders even for what it has.
+ * learns what it missed. From the moment a peer joins until the comparison with it has ended, a
+ * node asks the holders even for what it has.
  */
 export class RecordSync implements Startable {
   readonly #components: RecordSyncComponents
@@ -29,6 +29,7 @@ export class RecordSync implements Startable {
   constructor(components: RecordSyncComponents) {
     this.#components = components
     components.mesh.on('join', (peer) => {
+      components.lookup.setCaughtUp(false)
       this.#pending.add(peer.peerId)
       this.#wake()
     })
@@ -52,11 +53,13 @@ export class RecordSync implements Startable {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
+    const { lookup } = this.#components
     while (!signal.aborted) {
       if (this.#pending.size === 0) await this.#sleep(signal)
       const peerIds = [...this.#pending]
       this.#pending.clear()
       for (const peerId of peerIds) await this.#compare(peerId, signal)
+      if (this.#pending.size === 0 && peerIds.length > 0) lookup.setCaughtUp(true)
     }
   }
 
@@ -75,10 +78,9 @@ export class RecordSync implements Startable {
   }
 
   async #compare(peerId: string, signal: AbortSignal): Promise<void> {
-    const { lookup, log } = this.#components
+    const { log } = this.#components
     try {
       const learnt = await this.#pull(peerId, signal)
-      lookup.setCaughtUp(true)
       if (learnt > 0) log.info({ peerId, learnt }, 'caught up with a peer')
     } catch (error) {
       if (!signal.aborted) log.debug({ peerId, err: error }, 'comparison with a peer failed')
