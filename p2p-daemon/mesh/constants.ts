@@ -1,0 +1,77 @@
+import { KiB, MiB } from '../../shared/limits.ts'
+
+/** Prefix of every protocol a node speaks; the last segment is the version. */
+export const NODE_PROTOCOL = '/bzzz/node/1.0.0'
+
+/** Largest request or answer. Control messages are small; content goes through a transfer. */
+export const MESSAGE_BYTES_MAX = 1 * MiB
+
+/** A peer that has not answered by then is treated as gone; callers try the next replica. */
+export const REQUEST_TIMEOUT_MS = 10_000
+
+/** Requests of one protocol waiting for one peer; beyond it the caller gets OverloadedError. */
+export const REQUESTS_OUTSTANDING_MAX = 256
+
+/** Streams of one protocol served to one peer: twice the above, closed ones linger a round trip. */
+export const REQUESTS_SERVED_MAX = 2 * REQUESTS_OUTSTANDING_MAX
+
+/** Answers that failed carry a code, a sentence and small details, nothing longer. */
+export const ERROR_MESSAGE_CHARS_MAX = 1024
+
+/** A node's account of itself and of the peers it knows. */
+export const ANNOUNCEMENT_BYTES_MAX = 256 * KiB
+
+/** Peers in one announcement; the clusters this is made for have at most thirty. */
+export const ANNOUNCED_PEERS_MAX = 256
+
+/** Addresses kept and announced for one peer: a few interfaces, old ones pushed out. */
+export const ADDRESSES_PER_PEER_MAX = 8
+
+/** A TCP multiaddr with a DNS name of 63 characters and a peer id fits twice over. */
+export const ADDRESS_CHARS_MAX = 256
+
+/** A connected peer that has not said who it is by then is hung up on. */
+export const NODE_INFO_TIMEOUT_MS = 10_000
+
+/** Changes of the peer set within this time go out as one announcement. */
+export const ANNOUNCE_DELAY_MS = 100
+
+/** Everybody tells everybody again, so that a lost announcement heals. */
+export const ANNOUNCE_INTERVAL_MS = 60_000
+
+/** Heartbeat of a connection; also how old `latencyMs` may be. */
+export const PING_INTERVAL_MS = 10_000
+
+/** A busy event loop answers late; a dead host does not answer at all. */
+export const PING_TIMEOUT_MS = 10_000
+
+/** How often the allow-list file is looked at: a revoked peer must be cut within two seconds. */
+export const ALLOW_LIST_POLL_MS = 500
+
+/** First pause before a peer is dialled again; doubles up to the maximum, with jitter. */
+export const RECONNECT_DELAY_MIN_MS = 250
+export const RECONNECT_DELAY_MAX_MS = 30_000
+
+/** How often the dialler looks for targets whose pause is over. */
+export const RECONNECT_TICK_MS = 100
+
+/** Dials in flight at once, so that many dead addresses do not starve the live ones. */
+export const DIALS_PARALLEL_MAX = 8
+
+/** Address lookup, TCP, TLS and muxer of one dial. */
+export const DIAL_TIMEOUT_MS = 5_000
+
+/** Bootstrap entries used; more than that is a mistake in the configuration. */
+export const BOOTSTRAP_MAX = 64
+
+/** Open connections; every pair of thirty nodes needs one or two. */
+export const CONNECTIONS_MAX = 300
+
+/** Connections a host may open in a second. libp2p's 5 breaks meshes with many nodes on a host. */
+export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100
+
+/** Handshakes in progress. libp2p's 10 breaks clusters that start all at once. */
+export const INBOUND_PENDING_MAX = 100
+
+/** Known addresses are written at most this often. */
+export const ADDRESS_BOOK_WRITE_DELAY_MS = 500

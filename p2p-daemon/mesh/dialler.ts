@@ -1,0 +1,151 @@
+import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
+
+import type { Startable } from '../../shared/lifecycle.ts'
+import type { Logger } from '../../shared/log/log.ts'
+import { peerIdOf } from './addresses.ts'
+import {
+  DIAL_TIMEOUT_MS,
+  DIALS_PARALLEL_MAX,
+  RECONNECT_DELAY_MAX_MS,
+  RECONNECT_DELAY_MIN_MS,
+  RECONNECT_TICK_MS,
+} from './constants.ts'
+
+export interface DiallerComponents {
+  log: Logger
+  selfId: string
+  /** Resolves to the peer id that was found at one of the addresses. */
+  dial(addresses: Multiaddr[], signal: AbortSignal): Promise<string>
+  isConnected(peerId: string): boolean
+  /** Peers that should be here, with what is known of their addresses. */
+  expectedPeers(): readonly string[]
+  addressesOf(peerId: string): readonly string[]
+}
+
+interface Target {
+  /** Unknown for a bootstrap entry without one until it was reached. */
+  peerId: string | undefined
+  addresses(): Multiaddr[]
+  attempts: number
+  nextAtMs: number
+  dialling: boolean
+}
+
+/**
+ * Keeps the node connected: dials the bootstrap entries and every expected peer whose address is
+ * known, for as long as they are not connected. The pause after a failure doubles from a quarter
+ * of a second to half a minute, with jitter so that a cluster that starts at once does not dial
+ * in step. A connection counts as success only when the peer has said who it is (`reached`): one
+ * that is refused right after the handshake backs off like one that is dead.
+ */
+export class Dialler implements Startable {
+  readonly #components: DiallerComponents
+  readonly #bootstrap: readonly Target[]
+  readonly #peers = new Map<string, Target>()
+  #running: { abort: AbortController; timer: NodeJS.Timeout; dials: Set<Promise<void>> } | undefined
+
+  constructor(components: DiallerComponents, init: { bootstrap: readonly Multiaddr[] }) {
+    this.#components = components
+    this.#bootstrap = init.bootstrap.map((address) =>
+      createTarget(peerIdOf(address), () => [address]),
+    )
+  }
+
+  async start(): Promise<void> {
+    if (this.#running) return
+    const timer = setInterval(() => this.#tick(), RECONNECT_TICK_MS)
+    this.#running = { abort: new AbortController(), timer, dials: new Set() }
+    this.#tick()
+  }
+
+  /** Cuts dials in flight short and waits for them. */
+  async stop(): Promise<void> {
+    const running = this.#running
+    if (!running) return
+    this.#running = undefined
+    clearInterval(running.timer)
+    running.abort.abort()
+    await Promise.all(running.dials)
+  }
+
+  /** The peer is here and has said who it is: the next loss starts with a short pause again. */
+  reached(peerId: string): void {
+    for (const target of this.#targets()) {
+      if (target.peerId !== peerId) continue
+      target.attempts = 0
+      target.nextAtMs = 0
+    }
+  }
+
+  *#targets(): Iterable<Target> {
+    yield* this.#bootstrap
+    yield* this.#peers.values()
+  }
+
+  #tick(): void {
+    const running = this.#running
+    if (!running) return
+    this.#refreshPeers()
+    for (const target of this.#targets()) {
+      if (running.dials.size >= DIALS_PARALLEL_MAX) return
+      if (!this.#isDue(target)) continue
+      const dial = this.#dial(target, running.abort.signal).finally(() => {
+        running.dials.delete(dial)
+      })
+      running.dials.add(dial)
+    }
+  }
+
+  #refreshPeers(): void {
+    const expected = new Set(this.#components.expectedPeers())
+    for (const peerId of this.#peers.keys()) {
+      if (!expected.has(peerId)) this.#peers.delete(peerId)
+    }
+    for (const peerId of expected) {
+      if (this.#peers.has(peerId)) continue
+      const addresses = (): Multiaddr[] =>
+        this.#components.addressesOf(peerId).map((text) => multiaddr(`${text}/p2p/${peerId}`))
+      this.#peers.set(peerId, createTarget(peerId, addresses))
+    }
+  }
+
+  #isDue(target: Target): boolean {
+    const { peerId } = target
+    if (target.dialling || Date.now() < target.nextAtMs) return false
+    if (peerId === undefined) return true
+    return peerId !== this.#components.selfId && !this.#components.isConnected(peerId)
+  }
+
+  async #dial(target: Target, signal: AbortSignal): Promise<void> {
+    const addresses = target.addresses()
+    if (addresses.length === 0) return
+    target.dialling = true
+    try {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
+      target.peerId = await this.#components.dial(addresses, limit)
+    } catch (error) {
+      if (signal.aborted) return
+      if (isDialToSelf(error)) target.peerId = this.#components.selfId
+      this.#components.log.debug({ err: error, addresses: addresses.map(String) }, 'dial failed')
+    } finally {
+      target.dialling = false
+      target.nextAtMs = Date.now() + pauseAfter(target.attempts)
+      target.attempts += 1
+    }
+  }
+}
+
+function createTarget(peerId: string | undefined, addresses: () => Multiaddr[]): Target {
+  return { peerId, addresses, attempts: 0, nextAtMs: 0, dialling: false }
+}
+
+/** Half to one and a half times the doubled pause. */
+function pauseAfter(attempts: number): number {
+  const doubled = Math.min(RECONNECT_DELAY_MAX_MS, RECONNECT_DELAY_MIN_MS * 2 ** attempts)
+  return doubled * (0.5 + Math.random())
+}
+
+/** Every node may be given the same bootstrap list, so one entry of it is the node itself. */
+function isDialToSelf(error: unknown): boolean {
+  return error instanceof Error && error.name === 'InvalidPeerIdError'
+}

@@ -1,0 +1,49 @@
+import type { Stream } from '@libp2p/interface'
+import { lpStream, type LengthPrefixedStream } from '@libp2p/utils'
+
+const LENGTH_BYTES = 4
+
+/**
+ * Frames on a stream: four bytes of length, big-endian, then as many bytes. A longer frame than
+ * `frameBytesMax` is refused unread and unread bytes beyond `bufferBytesMax` reset the stream, so
+ * no peer can fill this node's memory. Iterating over a stream has neither bound, see lpStream.
+ *
+ * `write` waits for a drain of its own when the window is full; `stream.onDrain()` waits only once.
+ */
+export function framed(
+  stream: Stream,
+  init: { frameBytesMax: number; bufferBytesMax?: number },
+): LengthPrefixedStream<Stream> {
+  return lpStream(stream, {
+    maxDataLength: init.frameBytesMax,
+    maxLengthLength: LENGTH_BYTES,
+    maxBufferSize: init.bufferBytesMax ?? init.frameBytesMax + LENGTH_BYTES,
+    lengthEncoder: encodeLength,
+    lengthDecoder: decodeLength,
+  })
+}
+
+/** True for what `read` throws when the other side sent something that is no frame. */
+export function isFrameError(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    (error.name === 'InvalidDataLengthError' || error.name === 'StreamBufferError')
+  )
+}
+
+/** True when the other side closed instead of sending another frame, or in the middle of one. */
+export function isEndOfStream(error: unknown): boolean {
+  return error instanceof Error && error.name === 'UnexpectedEOFError'
+}
+
+function encodeLength(length: number): Uint8Array {
+  const bytes = new Uint8Array(LENGTH_BYTES)
+  new DataView(bytes.buffer).setUint32(0, length)
+  return bytes
+}
+
+function decodeLength(bytes: { byteLength: number; getUint32(offset: number): number }): number {
+  // The reader takes a RangeError as "not all of it is here yet".
+  if (bytes.byteLength < LENGTH_BYTES) throw new RangeError('The length is not complete.')
+  return bytes.getUint32(0)
+}

@@ -1,0 +1,56 @@
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { identify } from '@libp2p/identify'
+import type { ConnectionGater, Libp2p } from '@libp2p/interface'
+import { ping, type Ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { createLibp2p, type Libp2pOptions } from 'libp2p'
+
+import {
+  CONNECTIONS_MAX,
+  DIAL_TIMEOUT_MS,
+  INBOUND_CONNECTIONS_PER_SECOND_MAX,
+  INBOUND_PENDING_MAX,
+  PING_INTERVAL_MS,
+  PING_TIMEOUT_MS,
+} from './constants.ts'
+import type { NodeKey } from './node-key.ts'
+
+export type Host = Libp2p<{ ping: Ping } & Record<string, unknown>>
+
+/** Makes a libp2p service from libp2p's own components, as `kadDHT(...)` returns. */
+export type ServiceFactory = NonNullable<Libp2pOptions['services']>[string]
+
+/** A libp2p node with TCP, TLS 1.3 and yamux, built but not started. */
+export async function createHost(init: {
+  nodeKey: NodeKey
+  listen: readonly string[]
+  /** Addresses to tell others instead of those listened on; empty: the latter. */
+  announce: readonly string[]
+  connectionGater: ConnectionGater
+  services: ReadonlyMap<string, ServiceFactory>
+}): Promise<Host> {
+  const host = await createLibp2p({
+    start: false,
+    privateKey: init.nodeKey.privateKey,
+    addresses: { listen: [...init.listen], announce: [...init.announce] },
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionGater: init.connectionGater,
+    connectionManager: {
+      maxConnections: CONNECTIONS_MAX,
+      inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND_MAX,
+      maxIncomingPendingConnections: INBOUND_PENDING_MAX,
+      dialTimeout: DIAL_TIMEOUT_MS,
+      // The dialler of the mesh does this, with jitter and for longer.
+      reconnectRetries: 0,
+    },
+    connectionMonitor: {
+      pingInterval: PING_INTERVAL_MS,
+      pingTimeout: { minTimeout: PING_TIMEOUT_MS },
+    },
+    services: { ...Object.fromEntries(init.services), identify: identify(), ping: ping() },
+  })
+  return host as unknown as Host
+}

@@ -1,0 +1,490 @@
+import { EventEmitter } from 'node:events'
+
+import type { Connection, Stream } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+
+import {
+  BodyTooLargeError,
+  OverloadedError,
+  PeerUnreachableError,
+  ProtocolViolationError,
+  RemoteError,
+} from '../../shared/errors.ts'
+import type { Logger } from '../../shared/log/log.ts'
+import type { Registry } from '../../shared/metrics/metrics.ts'
+import { AddressBook } from './address-book.ts'
+import { ownAddresses, parseBootstrapAddresses, withoutPeerId } from './addresses.ts'
+import type { AllowList } from './allow-list.ts'
+import { createConnectionGater } from './connection-gater.ts'
+import {
+  ANNOUNCE_DELAY_MS,
+  ANNOUNCE_INTERVAL_MS,
+  MESSAGE_BYTES_MAX,
+  NODE_INFO_TIMEOUT_MS,
+  NODE_PROTOCOL,
+  REQUEST_TIMEOUT_MS,
+  REQUESTS_OUTSTANDING_MAX,
+  REQUESTS_SERVED_MAX,
+} from './constants.ts'
+import { Dialler } from './dialler.ts'
+import { createHost, type Host, type ServiceFactory } from './host.ts'
+import { createMeshMetrics, type MeshMetrics } from './mesh-metrics.ts'
+import type { Mesh, NodeInfo, Peer, RequestHandler, RequestOptions } from './mesh.ts'
+import { decodeAnnouncement, encodeAnnouncement, type Announcement } from './node-info.ts'
+import type { NodeKey } from './node-key.ts'
+import { answer, ask } from './request-protocol.ts'
+import type { StreamHandlerOptions, StreamHost } from './stream-host.ts'
+
+export interface Libp2pMeshComponents {
+  log: Logger
+  nodeKey: NodeKey
+  /** Started and stopped with the mesh. */
+  allowList: AllowList
+  registry: Registry
+}
+
+export interface Libp2pMeshInit {
+  /** Multiaddrs to listen on: `/ip4/0.0.0.0/tcp/9101`. */
+  listen: readonly string[]
+  /** Multiaddrs to tell others, where they differ from those listened on (NAT, port mapping). */
+  announce?: readonly string[]
+  /** `host:port` or multiaddrs of nodes to find the others through; the node itself is skipped. */
+  bootstrap?: readonly string[]
+  nodeInfo: Omit<NodeInfo, 'peerId'>
+  dataDir: string
+  requestTimeoutMs?: number
+}
+
+/** A peer that has said who it is. What the connection says is kept for the time it is gone. */
+interface Member {
+  info: NodeInfo
+  connectedSinceMs: number
+  firstPingMs: number | null
+  remoteAddress: string
+  direction: 'inbound' | 'outbound'
+}
+
+interface StreamProtocol {
+  handler: (stream: Stream, peerId: string) => Promise<void>
+  inboundMax: number
+}
+
+/**
+ * The mesh over libp2p: TCP, TLS 1.3, yamux, and only allow-listed peers.
+ *
+ *     const nodeKey = await loadNodeKey(dataDir)
+ *     const allowList = new FileAllowList({ log }, { dataDir })
+ *     const mesh = new Libp2pMesh({ log, nodeKey, allowList, registry }, {
+ *       listen: ['/ip4/0.0.0.0/tcp/9101'], bootstrap: ['walnut:9101'], nodeInfo, dataDir,
+ *     })
+ *     const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed })
+ *     const transfer = new StreamTransfer({ log, mesh, store, registry })
+ *     await startAll([mesh, dht, transfer])
+ *
+ * Whatever hangs on the mesh (`handle`, `handleStream`, `addService`) does so in its constructor,
+ * before the start. A connection goes through: handshake, gater, exchange of announcements, and
+ * then the peer is listed and 'join' is emitted. A peer struck from the allow-list is cut at once.
+ */
+export class Libp2pMesh implements Mesh, StreamHost {
+  readonly #log: Logger
+  readonly #nodeKey: NodeKey
+  readonly #allowList: AllowList
+  readonly #metrics: MeshMetrics
+  readonly #init: Libp2pMeshInit
+  readonly #book: AddressBook
+  readonly #dialler: Dialler
+  readonly #events = new EventEmitter<{ join: [Peer]; leave: [Peer] }>()
+  readonly #protocols = new Map<string, StreamProtocol>()
+  readonly #services = new Map<string, ServiceFactory>()
+  readonly #members = new Map<string, Member>()
+  readonly #outstanding = new Map<string, number>()
+  #self: NodeInfo
+  #host: Host | undefined
+  #announceTimer: NodeJS.Timeout | undefined
+  #announceInterval: NodeJS.Timeout | undefined
+  #unsubscribe: (() => void) | undefined
+
+  constructor(components: Libp2pMeshComponents, init: Libp2pMeshInit) {
+    this.#log = components.log.child({ component: 'mesh' })
+    this.#nodeKey = components.nodeKey
+    this.#allowList = components.allowList
+    this.#init = init
+    this.#self = { ...init.nodeInfo, peerId: components.nodeKey.peerId }
+    const isKept = (peerId: string): boolean => this.#isExpected(peerId)
+    this.#book = new AddressBook({ log: this.#log, isKept }, { dataDir: init.dataDir })
+    this.#dialler = new Dialler(
+      {
+        log: this.#log,
+        selfId: this.#self.peerId,
+        dial: async (addresses, signal) => {
+          const connection = await this.#requireHost().dial(addresses, { signal })
+          return connection.remotePeer.toString()
+        },
+        isConnected: (peerId) => this.#connectionTo(peerId) !== undefined,
+        expectedPeers: () => this.expectedPeers(),
+        addressesOf: (peerId) => this.#book.addressesOf(peerId),
+      },
+      { bootstrap: parseBootstrapAddresses(init.bootstrap ?? []) },
+    )
+    this.#metrics = createMeshMetrics(components.registry, {
+      connections: () => this.#countConnections(),
+      expectedPeers: () => this.expectedPeers().length,
+    })
+    this.handle(NODE_PROTOCOL, async ({ peerId, payload }) => {
+      this.#learn(peerId, decodeAnnouncement(payload, peerId))
+      return this.#announcementFor(peerId)
+    })
+  }
+
+  get self(): NodeInfo {
+    return this.#self
+  }
+
+  async start(): Promise<void> {
+    if (this.#host) return
+    await this.#allowList.start()
+    await this.#book.load()
+    // Set before it listens: the first peer may be there before `start` returns.
+    const host = (this.#host = await this.#createHost())
+    try {
+      await host.start()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+    this.#unsubscribe = this.#allowList.onChange(() => this.#onAllowListChange())
+    this.#announceInterval = setInterval(() => this.#announceSoon(), ANNOUNCE_INTERVAL_MS)
+    await this.#dialler.start()
+    this.#log.info({ peerId: this.#self.peerId, addresses: this.addresses() }, 'mesh started')
+  }
+
+  /** Nobody is told of peers leaving: it is this node that leaves. */
+  async stop(): Promise<void> {
+    const host = this.#host
+    if (!host) return
+    this.#unsubscribe?.()
+    clearInterval(this.#announceInterval)
+    clearTimeout(this.#announceTimer)
+    this.#announceTimer = undefined
+    await this.#dialler.stop()
+    this.#host = undefined
+    this.#members.clear()
+    await host.stop()
+    await this.#book.close()
+    await this.#allowList.stop()
+    this.#log.info('mesh stopped')
+  }
+
+  peers(): readonly Peer[] {
+    return [...this.#members.keys()]
+      .map((peerId) => this.peer(peerId))
+      .filter((peer) => peer !== undefined)
+  }
+
+  peer(peerId: string): Peer | undefined {
+    const member = this.#members.get(peerId)
+    const connection = this.#connectionTo(peerId)
+    if (!member || !connection) return undefined
+    return toPeer(member, connection)
+  }
+
+  expectedPeers(): readonly string[] {
+    return this.#allowList.peerIds().filter((peerId) => peerId !== this.#self.peerId)
+  }
+
+  /** Where this node can be dialled, with its peer id: an entry for another node's bootstrap. */
+  addresses(): readonly string[] {
+    return this.#host?.getMultiaddrs().map((address) => address.toString()) ?? []
+  }
+
+  /** Changes what this node says about itself and tells everybody. */
+  update(changes: Partial<Omit<NodeInfo, 'peerId'>>): void {
+    this.#self = { ...this.#self, ...changes }
+    this.#announceSoon()
+  }
+
+  on(event: 'join' | 'leave', listener: (peer: Peer) => void): void {
+    this.#events.on(event, listener)
+  }
+
+  handle(protocol: string, handler: RequestHandler): void {
+    this.handleStream(protocol, (stream, peerId) => answer(stream, peerId, handler), {
+      inboundMax: REQUESTS_SERVED_MAX,
+    })
+  }
+
+  handleStream(
+    protocol: string,
+    handler: (stream: Stream, peerId: string) => Promise<void>,
+    options: StreamHandlerOptions,
+  ): void {
+    this.#assertNotStarted()
+    this.#protocols.set(protocol, { handler, inboundMax: options.inboundMax })
+  }
+
+  /** A libp2p service that lives and ends with the host. Must be called before `start`. */
+  addService(name: string, factory: ServiceFactory): void {
+    this.#assertNotStarted()
+    this.#services.set(name, factory)
+  }
+
+  /** The service as its factory made it. Only between `start` and `stop`. */
+  service<T>(name: string): T {
+    return this.#requireHost().services[name] as T
+  }
+
+  async request(
+    peerId: string,
+    protocol: string,
+    payload: Uint8Array,
+    options: RequestOptions = {},
+  ): Promise<Uint8Array> {
+    options.signal?.throwIfAborted()
+    if (payload.length > MESSAGE_BYTES_MAX) {
+      throw new BodyTooLargeError('The request is longer than a message may be.')
+    }
+    const key = `${peerId} ${protocol}`
+    const outstanding = this.#outstanding.get(key) ?? 0
+    if (outstanding >= REQUESTS_OUTSTANDING_MAX) {
+      throw new OverloadedError('Too many requests are waiting for this peer.', 1)
+    }
+    this.#outstanding.set(key, outstanding + 1)
+    try {
+      const result = await this.#requestOnce(peerId, protocol, payload, options)
+      this.#metrics.requests.inc({ protocol, result: 'ok' })
+      return result
+    } catch (error) {
+      this.#metrics.requests.inc({ protocol, result: resultOf(error) })
+      throw error
+    } finally {
+      const left = (this.#outstanding.get(key) ?? 1) - 1
+      if (left > 0) this.#outstanding.set(key, left)
+      else this.#outstanding.delete(key)
+    }
+  }
+
+  async openStream(
+    peerId: string,
+    protocol: string,
+    options: { signal: AbortSignal; outboundMax: number },
+  ): Promise<Stream> {
+    options.signal.throwIfAborted()
+    const connection = this.#connectionTo(peerId)
+    if (!connection) throw new PeerUnreachableError('There is no connection to the peer.')
+    try {
+      return await connection.newStream(protocol, {
+        signal: options.signal,
+        maxOutboundStreams: options.outboundMax,
+      })
+    } catch (error) {
+      options.signal.throwIfAborted()
+      throw new PeerUnreachableError('The peer did not open a stream.', { cause: error })
+    }
+  }
+
+  async #requestOnce(
+    peerId: string,
+    protocol: string,
+    payload: Uint8Array,
+    options: RequestOptions,
+  ): Promise<Uint8Array> {
+    const timeoutMs = options.timeoutMs ?? this.#init.requestTimeoutMs ?? REQUEST_TIMEOUT_MS
+    const timeout = AbortSignal.timeout(timeoutMs)
+    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
+    try {
+      const outboundMax = REQUESTS_SERVED_MAX
+      const stream = await this.openStream(peerId, protocol, { signal, outboundMax })
+      return await ask(stream, payload, signal)
+    } catch (error) {
+      options.signal?.throwIfAborted()
+      if (error instanceof RemoteError || error instanceof ProtocolViolationError) throw error
+      if (error instanceof PeerUnreachableError) throw error
+      const message = timeout.aborted
+        ? 'The peer did not answer in time.'
+        : 'The peer went away before it answered.'
+      throw new PeerUnreachableError(message, { cause: error })
+    }
+  }
+
+  async #createHost(): Promise<Host> {
+    const host = await createHost({
+      nodeKey: this.#nodeKey,
+      listen: this.#init.listen,
+      announce: this.#init.announce ?? [],
+      services: this.#services,
+      connectionGater: createConnectionGater({
+        selfId: this.#self.peerId,
+        isAllowed: (peerId) => this.#isExpected(peerId),
+        onDenied: (peerId, direction) => {
+          this.#metrics.connects.inc({ result: 'denied' })
+          this.#log.warn({ peerId, direction }, 'peer is not on the allow-list, refused')
+        },
+      }),
+    })
+    for (const [protocol, { handler, inboundMax }] of this.#protocols) {
+      const listener = (stream: Stream, connection: Connection): void => {
+        const peerId = connection.remotePeer.toString()
+        handler(stream, peerId).catch((error: Error) => {
+          this.#log.debug({ err: error, peerId, protocol }, 'stream failed')
+          stream.abort(error)
+        })
+      }
+      const limits = { maxInboundStreams: inboundMax, maxOutboundStreams: inboundMax }
+      await host.handle(protocol, listener, limits)
+    }
+    host.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail))
+    host.addEventListener('peer:disconnect', ({ detail }) => this.#onGone(detail.toString()))
+    return host
+  }
+
+  #onConnection(connection: Connection): void {
+    const peerId = connection.remotePeer.toString()
+    // The list may have changed between the gater's look at it and now.
+    if (!this.#isExpected(peerId)) {
+      connection.abort(new PeerUnreachableError('The peer is not on the allow-list.'))
+      return
+    }
+    if (this.#members.has(peerId)) return
+    this.#exchange(peerId).catch((error: Error) => {
+      if (!this.#host || this.#members.has(peerId)) return
+      this.#log.warn({ err: error, peerId }, 'peer did not say who it is, hung up on')
+      this.#metrics.connects.inc({ result: 'silent' })
+      connection.abort(error)
+    })
+  }
+
+  #onGone(peerId: string): void {
+    const member = this.#members.get(peerId)
+    if (!this.#host || !member) return
+    this.#members.delete(peerId)
+    const reason = this.#isExpected(peerId) ? 'closed' : 'revoked'
+    this.#metrics.disconnects.inc({ reason })
+    this.#metrics.connectionDuration.observe((Date.now() - member.connectedSinceMs) / 1000)
+    this.#log.info({ peerId, name: member.info.name, reason }, 'peer left')
+    this.#events.emit('leave', toPeer(member))
+  }
+
+  #onAllowListChange(): void {
+    for (const connection of this.#host?.getConnections() ?? []) {
+      if (this.#isExpected(connection.remotePeer.toString())) continue
+      connection.abort(new PeerUnreachableError('The peer was taken off the allow-list.'))
+    }
+    // Somebody connected may know where a newly listed peer is.
+    this.#announceSoon()
+  }
+
+  async #exchange(peerId: string): Promise<void> {
+    const timeoutMs = NODE_INFO_TIMEOUT_MS
+    const own = this.#announcementFor(peerId)
+    const theirs = await this.request(peerId, NODE_PROTOCOL, own, { timeoutMs })
+    this.#learn(peerId, decodeAnnouncement(theirs, peerId))
+  }
+
+  #announcementFor(receiver: string): Uint8Array {
+    const others = this.expectedPeers().filter((peerId) => peerId !== receiver)
+    return encodeAnnouncement({
+      node: this.#self,
+      addresses: ownAddresses(this.#host?.getMultiaddrs() ?? []),
+      peers: others
+        .map((peerId) => ({ peerId, addresses: this.#book.addressesOf(peerId) }))
+        .filter(({ addresses }) => addresses.length > 0),
+    })
+  }
+
+  #learn(peerId: string, announcement: Announcement): void {
+    const connection = this.#connectionTo(peerId)
+    if (!connection) return
+    const { remoteAddr, direction } = connection
+    // An address that was dialled is known to work from here; inbound ones end in a random port.
+    const dialled = direction === 'outbound' ? [withoutPeerId(remoteAddr)] : []
+    this.#book.add(peerId, [...dialled, ...announcement.addresses])
+    for (const other of announcement.peers) {
+      // Who is connected speaks for itself.
+      if (!this.#connectionTo(other.peerId)) this.#book.add(other.peerId, other.addresses)
+    }
+    const member = this.#members.get(peerId)
+    if (member) member.info = announcement.node
+    else this.#welcome(peerId, announcement.node, connection)
+  }
+
+  #welcome(peerId: string, info: NodeInfo, connection: Connection): void {
+    const member: Member = {
+      info,
+      connectedSinceMs: connection.timeline.open,
+      firstPingMs: null,
+      remoteAddress: connection.remoteAddr.toString(),
+      direction: connection.direction,
+    }
+    this.#members.set(peerId, member)
+    this.#dialler.reached(peerId)
+    this.#metrics.connects.inc({ result: 'joined' })
+    this.#log.info({ peerId, name: info.name, direction: member.direction }, 'peer joined')
+    this.#ping(peerId, member)
+    this.#announceSoon()
+    this.#events.emit('join', toPeer(member, connection))
+  }
+
+  /** The connection monitor's first ping comes late; this one fills the gap. */
+  #ping(peerId: string, member: Member): void {
+    this.#requireHost()
+      .services.ping.ping(peerIdFromString(peerId))
+      .then((latencyMs) => (member.firstPingMs = latencyMs))
+      .catch((error: Error) => this.#log.debug({ err: error, peerId }, 'first ping failed'))
+  }
+
+  #announceSoon(): void {
+    if (!this.#host) return
+    this.#announceTimer ??= setTimeout(() => {
+      this.#announceTimer = undefined
+      for (const peerId of this.#members.keys()) {
+        this.#exchange(peerId).catch((error: Error) =>
+          this.#log.debug({ err: error, peerId }, 'announcement failed'),
+        )
+      }
+    }, ANNOUNCE_DELAY_MS)
+  }
+
+  #isExpected(peerId: string): boolean {
+    return peerId !== this.#self.peerId && this.#allowList.has(peerId)
+  }
+
+  /** The newest: of two, the older is the one that may be dead without anybody knowing yet. */
+  #connectionTo(peerId: string): Connection | undefined {
+    if (!this.#host || !this.#isExpected(peerId)) return undefined
+    return this.#host
+      .getConnections(peerIdFromString(peerId))
+      .findLast(({ status }) => status === 'open')
+  }
+
+  #countConnections(): { inbound: number; outbound: number } {
+    const connections = this.#host?.getConnections() ?? []
+    const inbound = connections.filter(({ direction }) => direction === 'inbound').length
+    return { inbound, outbound: connections.length - inbound }
+  }
+
+  #requireHost(): Host {
+    if (!this.#host) throw new PeerUnreachableError('The mesh is not started.')
+    return this.#host
+  }
+
+  #assertNotStarted(): void {
+    if (this.#host) throw new Error('Protocols and services are added before the mesh starts.')
+  }
+}
+
+function toPeer(member: Member, connection?: Connection): Peer {
+  return {
+    ...member.info,
+    latencyMs: connection?.rtt ?? member.firstPingMs,
+    remoteAddress: connection?.remoteAddr.toString() ?? member.remoteAddress,
+    direction: connection?.direction ?? member.direction,
+    connectedSinceMs: member.connectedSinceMs,
+  }
+}
+
+function resultOf(error: unknown): string {
+  if (error instanceof RemoteError) return 'error'
+  if (error instanceof ProtocolViolationError) return 'violation'
+  if (error instanceof PeerUnreachableError) return 'unreachable'
+  return 'aborted'
+}

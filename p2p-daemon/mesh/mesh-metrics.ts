@@ -1,0 +1,63 @@
+import { Counter, Gauge, Histogram, type Registry } from '../../shared/metrics/metrics.ts'
+
+/** Seconds; from a connection refused at once to one that held for weeks. */
+const CONNECTION_BUCKETS_SECONDS = [1, 10, 60, 600, 3600, 21_600, 86_400, 604_800]
+
+export interface MeshMetrics {
+  connects: Counter<'result'>
+  disconnects: Counter<'reason'>
+  connectionDuration: Histogram
+  requests: Counter<'protocol' | 'result'>
+}
+
+export function createMeshMetrics(
+  registry: Registry,
+  read: { connections: () => { inbound: number; outbound: number }; expectedPeers: () => number },
+): MeshMetrics {
+  const registers = [registry]
+  new Gauge({
+    name: 'bzzz_peer_connections',
+    help: 'Open connections to peers',
+    labelNames: ['direction'],
+    registers,
+    collect() {
+      const { inbound, outbound } = read.connections()
+      this.set({ direction: 'inbound' }, inbound)
+      this.set({ direction: 'outbound' }, outbound)
+    },
+  })
+  new Gauge({
+    name: 'bzzz_peers_expected',
+    help: 'Peers on the allow-list without this node',
+    registers,
+    collect() {
+      this.set(read.expectedPeers())
+    },
+  })
+  return {
+    connects: new Counter({
+      name: 'bzzz_peer_connects_total',
+      help: 'Peers that joined, were denied or did not say who they are',
+      labelNames: ['result'],
+      registers,
+    }),
+    disconnects: new Counter({
+      name: 'bzzz_peer_disconnects_total',
+      help: 'Peers that left',
+      labelNames: ['reason'],
+      registers,
+    }),
+    connectionDuration: new Histogram({
+      name: 'bzzz_peer_connection_duration_seconds',
+      help: 'How long peers stayed',
+      buckets: CONNECTION_BUCKETS_SECONDS,
+      registers,
+    }),
+    requests: new Counter({
+      name: 'bzzz_peer_requests_total',
+      help: 'Requests sent to peers',
+      labelNames: ['protocol', 'result'],
+      registers,
+    }),
+  }
+}
