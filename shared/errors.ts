@@ -189,6 +189,12 @@ export class FunctionTimeoutError extends Error {
   readonly code = 'BZZZ_FUNCTION_TIMEOUT'
 }
 
+/** The process drains: what is not done in time is cut, so that the caller asks another one. */
+export class ShuttingDownError extends Error {
+  override readonly name = 'ShuttingDownError'
+  readonly code = 'BZZZ_SHUTTING_DOWN'
+}
+
 /** All problems of a configuration in one message, one line each. */
 export class InvalidConfigError extends Error {
   override readonly name = 'InvalidConfigError'
@@ -213,6 +219,12 @@ export class DataFolderNewerError extends Error {
 export class DataFolderUnwritableError extends Error {
   override readonly name = 'DataFolderUnwritableError'
   readonly code = 'BZZZ_DATA_FOLDER_UNWRITABLE'
+}
+
+/** Something the marker says is there is gone. Starting would put an empty store over a used one. */
+export class DataFolderIncompleteError extends Error {
+  override readonly name = 'DataFolderIncompleteError'
+  readonly code = 'BZZZ_DATA_FOLDER_INCOMPLETE'
 }
 
 export class DataFolderLockedError extends Error {
