@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { LRUCache } from 'lru-cache'
 
+import { projectMatches } from '../address/project-pattern.ts'
 import { ScopeMissingError, TokenMissingError, TokenRevokedError } from '../errors.ts'
 import type { Scope } from './scopes.ts'
 import type { TokenClaims, TokenVerifier } from './token.ts'
@@ -79,8 +80,6 @@ export const authPlugin = fastifyPlugin(auth, { name: 'bzzz-auth', fastify: '5.x
 /** @throws ScopeMissingError unless the caller's token covers `project`. */
 export function requireProject(request: FastifyRequest, project: string): void {
   const patterns = request.claims?.projects ?? []
-  const covered = patterns.some((pattern) =>
-    pattern.endsWith('*') ? project.startsWith(pattern.slice(0, -1)) : pattern === project,
-  )
+  const covered = patterns.some((pattern) => projectMatches(pattern, project))
   if (!covered) throw new ScopeMissingError(`The token does not cover the project ${project}.`)
 }

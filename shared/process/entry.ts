@@ -6,6 +6,8 @@ import { EXIT_MESSAGE_TIMEOUT_MS, STOP_TIMEOUT_MS } from './constants.ts'
 export interface Running {
   /** Name to port, as really bound; told to the parent, which may have asked for `:0`. */
   ports: Readonly<Record<string, number>>
+  /** Who this process is in the mesh, where it is a node of it. */
+  peerId?: string
   stop(): Promise<void>
 }
 
@@ -23,7 +25,7 @@ export type HostProcess = Pick<NodeJS.Process, 'env' | 'on' | 'send' | 'exit' | 
 
 /** What a child tells `bzzz up` over the IPC channel, once. */
 export type EntryMessage =
-  | { ready: true; ports: Readonly<Record<string, number>> }
+  | { ready: true; ports: Readonly<Record<string, number>>; peerId?: string }
   | { error: { code: string; message: string } }
 
 /**
@@ -55,7 +57,8 @@ export async function runMain(entry: Entry, host: HostProcess): Promise<void> {
     await tell(host, { error: failure })
     return host.exit(1)
   }
-  await tell(host, { ready: true, ports: running.ports })
+  const { ports, peerId } = running
+  await tell(host, { ready: true, ports, ...(peerId !== undefined && { peerId }) })
   await told
 
   const problem = await stopInTime(running, entry.stopTimeoutMs ?? STOP_TIMEOUT_MS)

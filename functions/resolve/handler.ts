@@ -1,0 +1,48 @@
+import type { FastifyInstance } from 'fastify'
+
+import { registerAuth } from '../../shared/auth/key-file.ts'
+import { Revocations } from '../../shared/auth/revocations.ts'
+import { MemoryCache } from '../../shared/cache/memory-cache.ts'
+import { RedisCache } from '../../shared/cache/redis-cache.ts'
+import { parseEnv } from '../../shared/config/env.ts'
+import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import { openDatabase } from '../../shared/db/database.ts'
+import type { FunctionContext } from '../../shared/function/function.ts'
+import { resolveConfigSchema } from './config.ts'
+import { ContentReader } from './content-reader.ts'
+import { ContentWriter } from './content-writer.ts'
+import { RecordCache } from './record-cache.ts'
+import { resolveRoutes } from './routes.ts'
+
+/** `bzzz://` over HTTP: the address is the path of the URL. */
+export default async function resolve(
+  app: FastifyInstance,
+  context: FunctionContext,
+): Promise<void> {
+  const config = parseEnv(resolveConfigSchema, context.env)
+  const { log, registry } = context
+
+  const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
+  const revocations = database && new Revocations({ db: database.db, log })
+  const daemon = new DaemonClient({ endpoints: config.BZZZ_ENDPOINT })
+  const cache = config.REDIS_URL
+    ? new RedisCache({ log }, { url: config.REDIS_URL })
+    : new MemoryCache()
+  const records = new RecordCache(
+    { cache, daemon, registry },
+    { ttlMs: config.BZZZ_RESOLVE_CACHE_TTL },
+  )
+  const reader = new ContentReader({ daemon }, { bytesMax: config.BZZZ_RESOLVE_CONTENT_BYTES })
+  const writer = new ContentWriter({ daemon, records }, { putBytesMax: config.BZZZ_PUT_BYTES_MAX })
+
+  app.addHook('onClose', async () => {
+    await Promise.all([daemon.close(), cache.close(), database?.close()])
+  })
+  context.ready('daemon', (signal) => daemon.isReady(signal))
+  await registerAuth(
+    app,
+    config.BZZZ_TOKEN_KEYS_FILE,
+    revocations && ((tokenId) => revocations.isRevoked(tokenId)),
+  )
+  await app.register(resolveRoutes, { daemon, records, reader, writer })
+}

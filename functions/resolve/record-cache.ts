@@ -1,0 +1,77 @@
+import type { Cache } from '../../shared/cache/cache.ts'
+import type { CallOptions, DaemonClient, Resolution } from '../../shared/daemon/daemon-client.ts'
+import {
+  Counter,
+  DURATION_BUCKETS_SECONDS,
+  Histogram,
+  type Registry,
+} from '../../shared/metrics/metrics.ts'
+
+export interface RecordCacheComponents {
+  cache: Cache
+  daemon: Pick<DaemonClient, 'resolve'>
+  registry: Registry
+}
+
+/**
+ * Records by address, from the cache while they are young, else from a daemon. A write through
+ * this function is seen at once by its replicas that share the cache; one that went through a
+ * daemon directly is seen when the entry has aged out, or at once with `Cache-Control: no-cache`.
+ */
+export class RecordCache {
+  readonly #components: RecordCacheComponents
+  readonly #ttlMs: number
+  readonly #resolves: Counter<'result'>
+  readonly #duration: Histogram<'cache'>
+
+  constructor(components: RecordCacheComponents, init: { ttlMs: number }) {
+    this.#components = components
+    this.#ttlMs = init.ttlMs
+    const registers = [components.registry]
+    this.#resolves = new Counter({
+      name: 'bzzz_address_resolves_total',
+      help: 'Addresses looked up',
+      labelNames: ['result'],
+      registers,
+    })
+    this.#duration = new Histogram({
+      name: 'bzzz_address_resolve_duration_seconds',
+      help: 'Time to find the record of an address',
+      labelNames: ['cache'],
+      buckets: DURATION_BUCKETS_SECONDS,
+      registers,
+    })
+  }
+
+  /** `address` is canonical, with `?v=` or `?at=` where a version is asked for. */
+  async resolve(
+    address: string,
+    options: CallOptions & { fresh?: boolean },
+  ): Promise<Resolution> {
+    const { cache, daemon } = this.#components
+    const startedAt = performance.now()
+    const known = options.fresh || this.#ttlMs === 0 ? undefined : await cache.get(address)
+    try {
+      const resolution = known
+        ? (JSON.parse(known) as Resolution)
+        : await daemon.resolve(address, options)
+      if (!known) await this.store(address, resolution)
+      this.#observe(startedAt, known ? 'hit' : 'miss', 'found')
+      return resolution
+    } catch (error) {
+      this.#observe(startedAt, 'miss', 'failed')
+      throw error
+    }
+  }
+
+  async store(address: string, { record, forks }: Resolution): Promise<void> {
+    if (this.#ttlMs === 0) return
+    const value = JSON.stringify({ record, forks })
+    await this.#components.cache.set(address, value, this.#ttlMs)
+  }
+
+  #observe(startedAt: number, cache: 'hit' | 'miss', result: 'found' | 'failed'): void {
+    this.#duration.observe({ cache }, (performance.now() - startedAt) / 1000)
+    this.#resolves.inc({ result })
+  }
+}

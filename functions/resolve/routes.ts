@@ -1,0 +1,193 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+
+import {
+  formatAddress,
+  parseAddress,
+  recordName,
+  type Address,
+  type ContentAddress,
+  type SemanticAddress,
+} from '../../shared/address/address.ts'
+import { requireProject } from '../../shared/auth/plugin.ts'
+import type { DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import { InvalidAddressError, InvalidRequestError, ScopeMissingError } from '../../shared/errors.ts'
+import type { RecordJSON } from '../../shared/record/record.ts'
+import type { ContentReader } from './content-reader.ts'
+import type { ContentWriter } from './content-writer.ts'
+import type { RecordCache } from './record-cache.ts'
+
+export interface ResolveRoutesOptions {
+  daemon: Pick<DaemonClient, 'history'>
+  records: RecordCache
+  reader: ContentReader
+  writer: ContentWriter
+}
+
+/** Keys of the query that belong to this function; `v` and `at` belong to the address. */
+const OWN_KEYS = ['history', 'record', 'version', 'before', 'limit'] as const
+
+type OwnKey = (typeof OWN_KEYS)[number]
+
+interface Target {
+  address: Address
+  query: Partial<Record<OwnKey, string>>
+}
+
+/** Content never changes under its hash, nor does a numbered version. */
+const IMMUTABLE = 'private, max-age=31536000, immutable'
+
+/** `GET HEAD PUT /<address without bzzz://>`, `GET HEAD /b3/<hash>`. */
+export async function resolveRoutes(
+  app: FastifyInstance,
+  options: ResolveRoutesOptions,
+): Promise<void> {
+  const { writer } = options
+  // Whatever the content type says, the body is bytes and stays a stream.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+
+  const read = { config: { scope: 'address:read' as const } }
+  app.get('/*', read, (request, reply) => answer(options, request, reply))
+  app.head('/*', read, (request, reply) => answer(options, request, reply))
+
+  const write = { config: { scope: 'address:write' as const, execTimeoutMs: 0 } }
+  app.put('/*', write, async (request, reply) => {
+    const { address, query } = targetOf(request)
+    if (address.kind === 'content') {
+      throw new InvalidAddressError('Content is stored under a name; its hash follows from it.')
+    }
+    if (address.version !== undefined || address.at !== undefined) {
+      throw new InvalidAddressError('A version is read, not written; ?version=N is a condition.')
+    }
+    requireProject(request, address.project)
+    requireBlobScope(request, 'blob:write')
+    const { created, written } = await writer.write(
+      request,
+      address,
+      query.version,
+      callOptions(request),
+    )
+    reply.code(created ? 201 : 200).header('etag', `"${written.hash}"`)
+    reply.header('bzzz-address', written.address).header('bzzz-version', written.version)
+    return written
+  })
+}
+
+async function answer(
+  options: ResolveRoutesOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const { address, query } = targetOf(request)
+  if (address.kind === 'content') return answerContent(options, address, request, reply)
+  requireProject(request, address.project)
+  if (query.history !== undefined) return answerHistory(options, address, query, request)
+  const fresh = request.headers['cache-control']?.includes('no-cache') ?? false
+  const { record, forks } = await options.records.resolve(formatAddress(withoutFragment(address)), {
+    ...callOptions(request),
+    fresh,
+  })
+  recordHeaders(reply, record, forks)
+  reply.header('cache-control', address.version === undefined ? 'private, no-cache' : IMMUTABLE)
+  if (query.record !== undefined) return { ...record, forks }
+  requireBlobScope(request, 'blob:read')
+  return sendContent(options, request, reply, record)
+}
+
+async function sendContent(
+  { reader }: ResolveRoutesOptions,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  content: { hash: string; size?: number; mediaType: string },
+): Promise<FastifyReply> {
+  const { hash, size, mediaType } = content
+  reply.header('etag', `"${hash}"`).header('x-content-type-options', 'nosniff').type(mediaType)
+  if (request.headers['if-none-match']?.includes(`"${hash}"`)) return reply.code(304).send()
+  if (request.method === 'HEAD' && size !== undefined) {
+    return reply.header('content-length', size).header('accept-ranges', 'bytes').send()
+  }
+  // A range is of the version the caller saw; on another one it gets the whole (RFC 9110, If-Range).
+  const sameVersion = (request.headers['if-range'] ?? `"${hash}"`) === `"${hash}"`
+  const range = sameVersion ? request.headers.range : undefined
+  return reader.send(reply, hash, { ...callOptions(request), ...(range && { range }) })
+}
+
+async function answerContent(
+  options: ResolveRoutesOptions,
+  address: ContentAddress,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  requireBlobScope(request, 'blob:read')
+  if (address.path !== undefined) {
+    throw new InvalidAddressError('Paths inside content are not served; read the content whole.')
+  }
+  reply.header('bzzz-address', recordName(address)).header('cache-control', IMMUTABLE)
+  return sendContent(options, request, reply, {
+    hash: address.hash,
+    mediaType: 'application/octet-stream',
+  })
+}
+
+function answerHistory(
+  { daemon }: ResolveRoutesOptions,
+  address: SemanticAddress,
+  { before, limit }: Target['query'],
+  request: FastifyRequest,
+) {
+  return daemon.history(recordName(address), {
+    ...callOptions(request),
+    ...(before !== undefined && { before }),
+    ...(limit !== undefined && { limit }),
+  })
+}
+
+/** The path is taken raw: percent-decoding is done once, by the address's own grammar. */
+function targetOf(request: FastifyRequest): Target {
+  const [path = '', search = ''] = splitOnce(request.raw.url ?? '', '?')
+  const query: Target['query'] = {}
+  const kept: string[] = []
+  for (const pair of search === '' ? [] : search.split('&')) {
+    const [key = '', value = ''] = splitOnce(pair, '=')
+    if (isOwnKey(key)) query[key] = value
+    else kept.push(pair)
+  }
+  if (query.version !== undefined && request.method !== 'PUT') {
+    throw new InvalidRequestError('version=N is a condition of a PUT; a version is read with ?v=N.')
+  }
+  const text = path.replace(/^\//, '') + (kept.length > 0 ? `?${kept.join('&')}` : '')
+  return { address: parseAddress(text), query }
+}
+
+function splitOnce(text: string, separator: string): [string, string?] {
+  const index = text.indexOf(separator)
+  return index === -1 ? [text] : [text.slice(0, index), text.slice(index + 1)]
+}
+
+function isOwnKey(key: string): key is OwnKey {
+  return (OWN_KEYS as readonly string[]).includes(key)
+}
+
+function withoutFragment(address: SemanticAddress): SemanticAddress {
+  const { fragment: _fragment, ...rest } = address
+  return rest
+}
+
+function recordHeaders(reply: FastifyReply, record: RecordJSON, forks: number): void {
+  reply.header('bzzz-address', record.address)
+  reply.header('bzzz-version', record.version)
+  reply.header('bzzz-author', record.author)
+  reply.header('last-modified', new Date(record.timestamp).toUTCString())
+  if (forks > 0) reply.header('bzzz-fork', forks)
+}
+
+function callOptions(request: FastifyRequest): { token: string; signal: AbortSignal } {
+  return { token: request.token ?? '', signal: request.abandoned }
+}
+
+/** An address needs one scope to be looked up and another for what it points at. */
+function requireBlobScope(request: FastifyRequest, scope: 'blob:read' | 'blob:write'): void {
+  if (!request.claims?.scopes.includes(scope)) {
+    throw new ScopeMissingError(`The token lacks the scope ${scope}.`)
+  }
+}

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+
+import { duration, list, parseEnv, port, size, type Env } from '../shared/config/env.ts'
+import { PUT_BYTES_MAX } from '../shared/limits.ts'
+
+/** The environment of one node. Names without BZZZ_ are those of the stack it replaces. */
+export const daemonConfigSchema = z.object({
+  BZZZ_NODE_NAME: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a name such as walnut')
+    .default('walnut')
+    .describe('Name of this node, shown to people and told to peers'),
+  BZZZ_DATA_DIR: z.string().default('/rust/bzzz-v2').describe('Where everything of the node lies'),
+  BZZZ_HOST: z.string().default('127.0.0.1').describe('Address that all listeners bind to'),
+  BZZZ_HTTP_PORT: port.default(9000).describe('HTTP API for functions and tools'),
+  BZZZ_P2P_PORT: port.default(9101).describe('libp2p over TCP'),
+  BZZZ_BULK_PORT: port.default(9200).describe('Bulk blob transfer'),
+  BZZZ_ANNOUNCE: list
+    .default([])
+    .describe('Multiaddrs told to peers instead of those listened on, comma separated'),
+  DHT_BOOTSTRAP_NODES: list
+    .default([])
+    .describe('Nodes to dial at start: host:port or multiaddrs, comma separated'),
+  BZZZ_ROLES: list.default([]).describe('Roles told to peers, comma separated'),
+  BZZZ_ZONE: z.string().default('default').describe('Failure domain; replicas spread over zones'),
+  BZZZ_WEIGHT: z.coerce
+    .number()
+    .min(0)
+    .max(1000)
+    .default(1)
+    .describe('Share of the replicas relative to other nodes; 0 keeps none'),
+  BZZZ_TOKEN_KEYS_FILE: z.string().describe('JWK set with the public keys of the cluster’s tokens'),
+  BZZZ_PUT_BYTES_MAX: size
+    .default(PUT_BYTES_MAX)
+    .describe('Largest body of a put, such as 512MiB; more is refused with 413'),
+  BZZZ_STOP_TIMEOUT: duration.default(4_000).describe('How long requests in flight may take to end'),
+  BZZZ_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('Least severe log line that is written'),
+  DATABASE_URL: z.string().optional().describe('PostgreSQL for search and revocations'),
+})
+
+export type DaemonConfig = z.output<typeof daemonConfigSchema>
+
+/** @throws InvalidConfigError with every problem */
+export function readDaemonConfig(env: Env): DaemonConfig {
+  return parseEnv(daemonConfigSchema, env)
+}

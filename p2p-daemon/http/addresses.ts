@@ -1,0 +1,119 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+
+import { parseAddress, recordName, type SemanticAddress } from '../../shared/address/address.ts'
+import { requireProject } from '../../shared/auth/plugin.ts'
+import { isHash } from '../../shared/blob/hash.ts'
+import { BlobNotFoundError, InvalidAddressError } from '../../shared/errors.ts'
+import { abandonedSignal } from '../../shared/http/abandoned.ts'
+import { parseWith } from '../../shared/http/parse.ts'
+import {
+  ADDRESS_CHARS_MAX,
+  MEDIA_TYPE_CHARS_MAX,
+  PAGE_SIZE_DEFAULT,
+  PAGE_SIZE_MAX,
+} from '../../shared/limits.ts'
+import { toRecordJSON } from '../../shared/record/record.ts'
+import type { RecordLookup, Resolved } from '../records/record-lookup.ts'
+import type { RecordService } from '../records/record-service.ts'
+import type { ReplicatedStore } from '../replication/replicated-store.ts'
+
+export interface AddressRoutesOptions {
+  records: RecordService
+  lookup: RecordLookup
+  blobs: Pick<ReplicatedStore, 'stat'>
+  selfId: string
+  /** Seconds by source; see docs/METRICS. */
+  onResolve?: (seconds: number, source: Resolved['source'] | 'error') => void
+}
+
+const addressQuery = z.object({ address: z.string().min(1).max(ADDRESS_CHARS_MAX) })
+
+const historyQuery = addressQuery.extend({
+  before: z.coerce.number().int().min(1).default(Number.MAX_SAFE_INTEGER),
+  limit: z.coerce.number().int().min(1).max(PAGE_SIZE_MAX).default(PAGE_SIZE_DEFAULT),
+})
+
+const writeBody = z.strictObject({
+  hash: z.string().refine(isHash, 'not a BLAKE3 hash'),
+  mediaType: z.string().min(1).max(MEDIA_TYPE_CHARS_MAX),
+  ifHash: z.string().refine(isHash, 'not a BLAKE3 hash').optional(),
+  ifVersion: z.int().min(0).optional(),
+})
+
+/** `PUT /v1/addresses`, `GET /v1/addresses` (history), `GET /v1/resolve`. */
+export async function addressRoutes(
+  app: FastifyInstance,
+  options: AddressRoutesOptions,
+): Promise<void> {
+  const { records, lookup, blobs, selfId, onResolve } = options
+
+  app.put('/v1/addresses', { config: { scope: 'address:write' } }, async (request, reply) => {
+    const address = semanticAddress(request)
+    const { hash, mediaType, ifHash, ifVersion } = parseWith(writeBody, request.body)
+    const signal = abandonedSignal(reply)
+    const stat = await blobs.stat(hash, signal)
+    if (!stat) throw new BlobNotFoundError(`Store ${hash} before an address names it.`)
+    const content = { hash, sizeBytes: stat.sizeBytes, mediaType }
+    const condition = {
+      ...(ifHash !== undefined && { ifHash }),
+      ...(ifVersion !== undefined && { ifVersion }),
+    }
+    const written = await records.write(recordName(address), content, condition, signal)
+    reply.code(written.created ? 201 : 200).header('bzzz-served-by', selfId)
+    return { record: toRecordJSON(written.record), holders: written.holders }
+  })
+
+  app.get('/v1/addresses', { config: { scope: 'address:read' } }, async (request, reply) => {
+    const name = recordName(semanticAddress(request))
+    const { before, limit } = parseWith(historyQuery, request.query)
+    const page = await lookup.history(name, { before, limit }, abandonedSignal(reply))
+    reply.header('bzzz-served-by', selfId)
+    const oldest = page.at(-1)
+    const next = page.length === limit && oldest && oldest.version > 1 ? oldest.version : null
+    return { records: page.map(toRecordJSON), next }
+  })
+
+  app.get('/v1/resolve', { config: { scope: 'address:read' } }, async (request, reply) => {
+    const address = semanticAddress(request)
+    const startedAt = performance.now()
+    const seconds = (): number => (performance.now() - startedAt) / 1000
+    try {
+      const fresh = request.headers['cache-control']?.includes('no-cache') ?? false
+      const found = await find(lookup, address, fresh, abandonedSignal(reply))
+      onResolve?.(seconds(), found.source)
+      reply.header('bzzz-served-by', selfId)
+      return { record: toRecordJSON(found.record), forks: found.forks }
+    } catch (error) {
+      onResolve?.(seconds(), 'error')
+      throw error
+    }
+  })
+}
+
+function semanticAddress(request: FastifyRequest): SemanticAddress {
+  const address = parseAddress(parseWith(addressQuery, request.query).address)
+  if (address.kind !== 'semantic') {
+    throw new InvalidAddressError('A content address has no record; read it as a blob.')
+  }
+  requireProject(request, address.project)
+  return address
+}
+
+async function find(
+  lookup: RecordLookup,
+  address: SemanticAddress,
+  fresh: boolean,
+  signal: AbortSignal,
+): Promise<Resolved> {
+  const name = recordName(address)
+  if (address.version !== undefined) {
+    const record = await lookup.version(name, address.version, signal)
+    return { record, forks: 0, source: 'local' }
+  }
+  if (address.at !== undefined) {
+    const record = await lookup.at(name, new Date(address.at).getTime(), signal)
+    return { record, forks: 0, source: 'local' }
+  }
+  return lookup.head(name, { fresh, signal })
+}

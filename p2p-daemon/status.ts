@@ -1,0 +1,60 @@
+import { quorumOf } from './replication/placement.ts'
+import type { Mesh, Peer } from './mesh/mesh.ts'
+import type { OwedLedger } from './replication/owed-ledger.ts'
+import type { RecordStore } from './records/record-store.ts'
+import type { SearchIndex } from './records/search-index.ts'
+import type { BlobStore } from './store/blob-store.ts'
+
+export interface NodeStatus {
+  node: {
+    peerId: string
+    name: string
+    version: string
+    roles: readonly string[]
+    zone: string
+    weight: number
+    uptimeSeconds: number
+  }
+  store: { blobs: number; bytes: number; writable: boolean; reason: string | null }
+  peers: readonly Peer[]
+  /** `minority`: fewer nodes are in reach than a quorum of the allow-list needs. */
+  mesh: { expected: number; connected: number; partition: 'none' | 'minority' }
+  records: { addresses: number }
+  replication: { owed: number }
+  database: { state: 'unused' | 'unknown' | 'up' | 'down' }
+}
+
+export interface StatusComponents {
+  mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers'>
+  store: Pick<BlobStore, 'usage'> & { health(): { writable: boolean; reason?: string } }
+  records: Pick<RecordStore, 'addresses'>
+  ledger: Pick<OwedLedger, 'count'>
+  searchIndex: Pick<SearchIndex, 'state'> | undefined
+}
+
+/** What `GET /v1/status` and `bzzz status` show of this node. */
+export function createStatus(components: StatusComponents): () => Promise<NodeStatus> {
+  const startedAt = performance.now()
+  return async () => {
+    const { mesh, store, records, ledger, searchIndex } = components
+    const { peerId, name, version, roles, zone, weight } = mesh.self
+    const uptimeSeconds = Math.round((performance.now() - startedAt) / 1000)
+    const health = store.health()
+    const peers = mesh.peers()
+    const expected = mesh.expectedPeers().length
+    const inReach = 1 + peers.length
+    return {
+      node: { peerId, name, version, roles, zone, weight, uptimeSeconds },
+      store: { ...(await store.usage()), writable: health.writable, reason: health.reason ?? null },
+      peers,
+      mesh: {
+        expected,
+        connected: peers.length,
+        partition: inReach < quorumOf(1 + expected) ? 'minority' : 'none',
+      },
+      records: { addresses: records.addresses() },
+      replication: { owed: ledger.count() },
+      database: { state: searchIndex?.state() ?? 'unused' },
+    }
+  }
+}

@@ -1,0 +1,225 @@
+import { Pool, type Dispatcher } from 'undici'
+
+import { DaemonUnavailableError, type RemoteError } from '../errors.ts'
+import { fromWireError } from '../http/wire-error.ts'
+import type { RecordJSON } from '../record/record.ts'
+
+/** Connections to one daemon; a function has at most this many requests in flight to it. */
+const CONNECTIONS_MAX = 64
+
+/** A daemon on the network answers a connect in milliseconds; longer means it is gone. */
+const CONNECT_TIMEOUT_MS = 2_000
+
+/** A put answers when a quorum holds the blob; large ones take their time after the last byte. */
+const HEADERS_TIMEOUT_MS = 600_000
+
+/** A body that stands still for this long is dead. */
+const BODY_IDLE_TIMEOUT_MS = 60_000
+
+/** An endpoint that failed is asked last for this long. */
+const AVOID_AFTER_FAILURE_MS = 2_000
+
+/** Error answers are read up to here; ours are far shorter. */
+const ERROR_BODY_BYTES_MAX = 64 * 1024
+
+/** Answers that another daemon may do better. */
+const TRY_ANOTHER = new Set([502, 503])
+
+export interface CallOptions {
+  /** Bearer token of the caller: the daemon checks it again. */
+  token: string
+  signal?: AbortSignal
+}
+
+export interface Resolution {
+  record: RecordJSON
+  forks: number
+}
+
+export interface BlobPutAnswer {
+  hash: string
+  size: number
+  replicas: string[]
+  underReplicated: boolean
+}
+
+export interface BlobAnswer {
+  status: number
+  headers: Record<string, string | string[] | undefined>
+  body: Dispatcher.ResponseData['body']
+}
+
+interface Endpoint {
+  url: string
+  pool: Pool
+  failedAtMs: number
+}
+
+interface Call extends CallOptions {
+  method: 'GET' | 'HEAD' | 'PUT'
+  path: string
+  headers?: Record<string, string>
+  /** Made anew for each attempt; a body that has begun to flow is not sent twice. */
+  body?: () => string | AsyncIterable<Uint8Array>
+}
+
+/**
+ * Speaks to the daemons of a list, the first one (its own node's) before the others. A request
+ * moves on to the next daemon when one cannot be reached or says that it cannot serve now.
+ */
+export class DaemonClient {
+  readonly #endpoints: Endpoint[]
+
+  constructor(init: { endpoints: readonly string[] }) {
+    this.#endpoints = init.endpoints.map((url) => ({
+      url,
+      failedAtMs: Number.NEGATIVE_INFINITY,
+      pool: new Pool(url, {
+        connections: CONNECTIONS_MAX,
+        connectTimeout: CONNECT_TIMEOUT_MS,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        bodyTimeout: BODY_IDLE_TIMEOUT_MS,
+      }),
+    }))
+  }
+
+  /** @throws RemoteError (BZZZ_ADDRESS_NOT_FOUND ...), DaemonUnavailableError */
+  resolve(address: string, options: CallOptions & { fresh?: boolean }): Promise<Resolution> {
+    const headers: Record<string, string> = options.fresh ? { 'cache-control': 'no-cache' } : {}
+    const path = `/v1/resolve?address=${encodeURIComponent(address)}`
+    return this.#json({ ...options, method: 'GET', path, headers })
+  }
+
+  history(
+    address: string,
+    options: CallOptions & { before?: string; limit?: string },
+  ): Promise<{ records: RecordJSON[]; next: number | null }> {
+    const query = new URLSearchParams({ address })
+    if (options.before !== undefined) query.set('before', options.before)
+    if (options.limit !== undefined) query.set('limit', options.limit)
+    return this.#json({ ...options, method: 'GET', path: `/v1/addresses?${query}` })
+  }
+
+  putBlob(
+    body: AsyncIterable<Uint8Array>,
+    options: CallOptions & { sizeBytes?: number },
+  ): Promise<BlobPutAnswer> {
+    const headers: Record<string, string> = { 'content-type': 'application/octet-stream' }
+    if (options.sizeBytes !== undefined) headers['content-length'] = String(options.sizeBytes)
+    return this.#json({ ...options, method: 'PUT', path: '/v1/blobs', headers, body: () => body })
+  }
+
+  putAddress(
+    address: string,
+    write: { hash: string; mediaType: string; ifHash?: string; ifVersion?: number },
+    options: CallOptions,
+  ): Promise<{ status: number; record: RecordJSON; holders: string[] }> {
+    return this.#json({
+      ...options,
+      method: 'PUT',
+      path: `/v1/addresses?address=${encodeURIComponent(address)}`,
+      headers: { 'content-type': 'application/json' },
+      body: () => JSON.stringify(write),
+    })
+  }
+
+  /** The answer as it streams in, 200, 206 or 304. The caller consumes or destroys `body`. */
+  async getBlob(hash: string, options: CallOptions & { range?: string }): Promise<BlobAnswer> {
+    const headers: Record<string, string> = options.range ? { range: options.range } : {}
+    const answer = await this.#call({ ...options, method: 'GET', path: `/v1/blobs/${hash}`, headers })
+    return { status: answer.statusCode, headers: answer.headers, body: answer.body }
+  }
+
+  /** True when at least one daemon says that it can serve. */
+  async isReady(signal: AbortSignal): Promise<boolean> {
+    const asked = this.#endpoints.map(async ({ pool }) => {
+      const answer = await pool.request({ method: 'GET', path: '/readyz', signal })
+      await answer.body.dump()
+      if (answer.statusCode !== 200) throw new Error('not ready')
+    })
+    return Promise.any(asked).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#endpoints.map(({ pool }) => pool.destroy()))
+  }
+
+  async #json<T>(call: Call): Promise<T & { status: number }> {
+    const answer = await this.#call(call)
+    return { ...((await answer.body.json()) as T), status: answer.statusCode }
+  }
+
+  async #call(call: Call): Promise<Dispatcher.ResponseData> {
+    let flowing = false
+    let last: RemoteError | undefined
+    for (const endpoint of this.#inOrder()) {
+      call.signal?.throwIfAborted()
+      try {
+        const answer = await this.#attempt(endpoint, call, () => (flowing = true))
+        if (answer.statusCode < 400) return answer
+        last = fromWireError(answer.statusCode, await readError(answer))
+        if (!TRY_ANOTHER.has(answer.statusCode) || flowing) throw last
+      } catch (error) {
+        if (error === last || call.signal?.aborted || isOurs(error)) throw error
+        endpoint.failedAtMs = performance.now()
+        if (flowing) throw unavailable(error)
+      }
+    }
+    throw last ?? unavailable(undefined)
+  }
+
+  #attempt(
+    endpoint: Endpoint,
+    call: Call,
+    onFlow: () => void,
+  ): Promise<Dispatcher.ResponseData> {
+    const body = call.body?.()
+    return endpoint.pool.request({
+      method: call.method,
+      path: call.path,
+      headers: { ...call.headers, authorization: `Bearer ${call.token}` },
+      body: typeof body === 'object' ? noticing(body, onFlow) : (body ?? null),
+      ...(call.signal && { signal: call.signal }),
+    })
+  }
+
+  #inOrder(): Endpoint[] {
+    const avoidAfter = performance.now() - AVOID_AFTER_FAILURE_MS
+    const good = this.#endpoints.filter((endpoint) => endpoint.failedAtMs < avoidAfter)
+    return [...good, ...this.#endpoints.filter((endpoint) => !good.includes(endpoint))]
+  }
+}
+
+/** Tells when the first byte of a body leaves: from then on it cannot be sent to another daemon. */
+async function* noticing(
+  body: AsyncIterable<Uint8Array>,
+  onFlow: () => void,
+): AsyncIterable<Uint8Array> {
+  for await (const chunk of body) {
+    onFlow()
+    yield chunk
+  }
+}
+
+/** The body's own failure (cut short, too large) is the caller's, not the daemon's. */
+function isOurs(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('BZZZ_')
+}
+
+async function readError(answer: Dispatcher.ResponseData): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of answer.body) {
+    length += (chunk as Buffer).length
+    if (length > ERROR_BODY_BYTES_MAX) break
+    chunks.push(chunk as Buffer)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function unavailable(cause: unknown): DaemonUnavailableError {
+  return new DaemonUnavailableError('No daemon answers; try again shortly.', { cause })
+}

@@ -1,0 +1,13 @@
+import type { FastifyReply } from 'fastify'
+
+/**
+ * Aborts when the caller leaves before the answer is complete. Node's own `request.signal` is not
+ * it: that one aborts as soon as the body of a PUT has been read.
+ */
+export function abandonedSignal(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController()
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) controller.abort(new Error('The caller left.'))
+  })
+  return controller.signal
+}
