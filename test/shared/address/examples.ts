@@ -306,6 +306,12 @@ export const PATTERNS: readonly PatternExample[] = [
     note: 'everything of a project',
   },
   {
+    pattern: 'bzzz://*:*@*:*/**',
+    matches: ['a@apollo/x', 'a:r@gemini:t/x'],
+    passesOver: [`b3/${HASH}/x`],
+    note: 'every semantic address, and no content',
+  },
+  {
     pattern: 'bzzz://*@apollo/',
     matches: ['a@apollo/x'],
     passesOver: ['a:r@apollo/x', 'a@apollo:t/x'],
