@@ -45,6 +45,12 @@ export const PING_INTERVAL_MS = 10_000
 /** A busy event loop answers late; a dead host does not answer at all. */
 export const PING_TIMEOUT_MS = 10_000
 
+/**
+ * Pings to one peer at once. libp2p allows one, so that of two parts that ping at the same time
+ * one fails; kad-dht then leaves the peer out of its routing table for good.
+ */
+export const PINGS_MAX = 16
+
 /** How often the allow-list file is looked at: a revoked peer must be cut within two seconds. */
 export const ALLOW_LIST_POLL_MS = 500
 

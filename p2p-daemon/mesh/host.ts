@@ -13,6 +13,7 @@ import {
   INBOUND_PENDING_MAX,
   PING_INTERVAL_MS,
   PING_TIMEOUT_MS,
+  PINGS_MAX,
 } from './constants.ts'
 import type { NodeKey } from './node-key.ts'
 
@@ -50,7 +51,11 @@ export async function createHost(init: {
       pingInterval: PING_INTERVAL_MS,
       pingTimeout: { minTimeout: PING_TIMEOUT_MS },
     },
-    services: { ...Object.fromEntries(init.services), identify: identify(), ping: ping() },
+    services: {
+      ...Object.fromEntries(init.services),
+      identify: identify(),
+      ping: ping({ maxInboundStreams: PINGS_MAX, maxOutboundStreams: PINGS_MAX }),
+    },
   })
   return host as unknown as Host
 }
