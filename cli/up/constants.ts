@@ -1,0 +1,55 @@
+/** Nodes of a data folder that nobody said anything else about: one for each copy of a blob. */
+export const NODES_DEFAULT = 3
+
+/** More on one machine gain nothing, and ports of one node would meet those of another. */
+export const NODES_MAX = 9
+
+/** From here on the highest port of a plan would pass 65,535. */
+export const PORT_OFFSET_MAX = 56_000
+
+/** A log file larger than this is set aside at start; with its predecessor that bounds both. */
+export const LOG_BYTES_MAX = 16 * 1024 * 1024
+
+/** How much of a log is shown when the part that wrote it did not come up. */
+export const LAST_WORDS_BYTES_MAX = 2048
+export const LAST_WORDS_LINES_MAX = 12
+
+/** How often `--verbose` looks for new lines. Quick enough to read along with. */
+export const LOG_FOLLOW_INTERVAL_MS = 200
+
+/** A node that starts on a busy laptop with cold disk caches takes 10 s; three times that. */
+export const PROCESS_READY_TIMEOUT_MS = 30_000
+
+/** Recovery after a crash replays at most a checkpoint interval of WAL. */
+export const POSTGRES_READY_TIMEOUT_MS = 60_000
+
+/** Three nodes on loopback find each other in about a second once they may. */
+export const MESH_READY_TIMEOUT_MS = 30_000
+
+/** Between two looks at something that is about to become ready. */
+export const READY_POLL_INTERVAL_MS = 50
+
+/** One answer of a part that is asked whether it is ready. */
+export const READY_REQUEST_TIMEOUT_MS = 2_000
+
+/**
+ * From SIGTERM to SIGKILL, part by part in reverse order: gateway, then all nodes at once, then
+ * Postgres. The sum stays below the 5 s in which `bzzz up` promises to be gone.
+ */
+export const GATEWAY_STOP_TIMEOUT_MS = 1_500
+export const NODE_STOP_TIMEOUT_MS = 1_800
+export const POSTGRES_STOP_TIMEOUT_MS = 1_200
+
+/** First pause before a part that died is started again; doubled each time up to the second. */
+export const RESTART_DELAY_MS = 250
+export const RESTART_DELAY_MS_MAX = 10_000
+
+/** A part that ran this long before it died starts again at the shortest pause. */
+export const RESTART_CALM_MS = 60_000
+
+/** How long the processes of a supervisor that was killed may still hold their ports. */
+export const PREVIOUS_RUN_TIMEOUT_MS = 8_000
+
+/** The token that `bzzz up` makes; it is renewed when less than the second is left. */
+export const ADMIN_TOKEN_LIFETIME_SECONDS = 365 * 86_400
+export const ADMIN_TOKEN_RENEW_SECONDS = 30 * 86_400

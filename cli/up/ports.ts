@@ -1,0 +1,106 @@
+import { createServer } from 'node:net'
+
+import { PortInUseError } from '../../shared/errors.ts'
+
+/** The first three are the names of the design's bootstrap nodes. */
+const NODE_NAMES = ['walnut', 'ironwood', 'acacia'] as const
+
+export interface NodePorts {
+  name: string
+  http: number
+  p2p: number
+  bulk: number
+}
+
+export interface PortPlan {
+  nodes: readonly NodePorts[]
+  gateway: number
+  gatewayMetrics: number
+  /** Function name to the port of its own listener. */
+  functions: Readonly<Record<string, number>>
+}
+
+export interface PortRequest {
+  nodes: number
+  offset: number
+  /** Ports of the functions without the offset. */
+  functions: Readonly<Record<string, number>>
+}
+
+export function planPorts({ nodes, offset, functions }: PortRequest): PortPlan {
+  return {
+    nodes: Array.from({ length: nodes }, (_, index) => ({
+      name: NODE_NAMES[index] ?? `node${index + 1}`,
+      http: 9000 + 10 * index + offset,
+      p2p: 9101 + index + offset,
+      bulk: 9200 + index + offset,
+    })),
+    gateway: 8080 + offset,
+    gatewayMetrics: 8082 + offset,
+    functions: Object.fromEntries(
+      Object.entries(functions).map(([name, port]) => [name, port + offset]),
+    ),
+  }
+}
+
+interface PortUse {
+  port: number
+  part: string
+}
+
+function usesOf(plan: PortPlan): PortUse[] {
+  return [
+    { port: plan.gateway, part: 'the gateway' },
+    { port: plan.gatewayMetrics, part: 'the metrics of the gateway' },
+    ...Object.entries(plan.functions).map(([name, port]) => ({
+      port,
+      part: `the function ${name}`,
+    })),
+    ...plan.nodes.flatMap(({ name, http, p2p, bulk }) => [
+      { port: http, part: `the HTTP API of ${name}` },
+      { port: p2p, part: `libp2p of ${name}` },
+      { port: bulk, part: `the bulk transfer of ${name}` },
+    ]),
+  ]
+}
+
+/** @throws PortInUseError that names the first port which is taken, its part and the remedy */
+export async function checkPorts(plan: PortPlan, host: string): Promise<void> {
+  const uses = usesOf(plan)
+  const free = await Promise.all(uses.map(({ port }) => isFree(port, host)))
+  const taken = uses.filter((_, index) => !free[index])
+  const [first, ...others] = taken
+  if (!first) return
+  const more = others.length > 0 ? ` (and ${others.map(({ port }) => port).join(', ')})` : ''
+  throw new PortInUseError(
+    `Port ${first.port}, meant for ${first.part}, is already in use${more}: stop the program that holds it, or choose other ports with --port-offset 100.`,
+  )
+}
+
+function isFree(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE') resolve(false)
+      else reject(error)
+    })
+    server.listen({ port, host, exclusive: true }, () => server.close(() => resolve(true)))
+  })
+}
+
+/** A port of loopback that nobody listens on now. */
+export function findFreePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () => {
+      const address = server.address()
+      const port = typeof address === 'object' && address ? address.port : 0
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+export async function isPortFree(port: number): Promise<boolean> {
+  return isFree(port, '127.0.0.1')
+}
