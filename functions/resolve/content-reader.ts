@@ -31,17 +31,18 @@ export class ContentReader {
   async send(
     reply: FastifyReply,
     hash: string,
-    options: CallOptions & { range?: string; sizeBytes?: number },
+    options: CallOptions & { range?: string },
   ): Promise<FastifyReply> {
     const kept = options.range ? undefined : this.#kept.get(hash)
     if (kept) return reply.header('bzzz-served-by', kept.servedBy).send(kept.bytes)
-    const answer = await this.#daemon.getBlob(hash, options)
+    const head = reply.request.method === 'HEAD'
+    const answer = await this.#daemon.getBlob(hash, { ...options, head })
     const servedBy = String(answer.headers['bzzz-served-by'] ?? '')
     reply.code(answer.status).header('bzzz-served-by', servedBy).header('accept-ranges', 'bytes')
     const contentRange = answer.headers['content-range']
     if (contentRange) reply.header('content-range', contentRange)
     const length = Number(answer.headers['content-length'])
-    if (answer.status === 200 && length <= CONTENT_BYTES_KEPT_MAX) {
+    if (!head && answer.status === 200 && length <= CONTENT_BYTES_KEPT_MAX) {
       const bytes = Buffer.from(await answer.body.arrayBuffer())
       if (bytes.length !== length) throw new BlobNotFoundError('The content arrived incomplete.')
       this.#kept.set(hash, { bytes, servedBy })

@@ -46,7 +46,9 @@ export async function resolveRoutes(
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
 
-  const read = { config: { scope: 'address:read' as const } }
+  // No time-out of the function's own: content may be gigabytes. A transfer that stands still is
+  // ended by the idle limits of the connections on both sides.
+  const read = { config: { scope: 'address:read' as const, execTimeoutMs: 0 } }
   app.get('/*', read, (request, reply) => answer(options, request, reply))
   app.head('/*', read, (request, reply) => answer(options, request, reply))
 

@@ -27,6 +27,11 @@ export interface Resolved {
   source: 'local' | 'peer' | 'dht'
 }
 
+interface Found extends Resolved {
+  /** Who said so; absent for the DHT. */
+  peerId?: string
+}
+
 /**
  * Finds records: the local store where this node holds the address, then the holders, then the
  * DHT, then every connected peer. Nothing here needs Postgres or Redis.
@@ -133,7 +138,7 @@ export class RecordLookup {
     peerIds: readonly string[],
     request: RecordRequest,
     signal?: AbortSignal,
-  ): Promise<(Resolved & { peerId: string }) | undefined> {
+  ): Promise<Found | undefined> {
     const answers = await this.#components.peers.gather(peerIds, request, signal)
     const name = 'name' in request ? request.name : undefined
     return answers
@@ -148,7 +153,7 @@ export class RecordLookup {
   async #fromDHT(
     name: string,
     signal?: AbortSignal,
-  ): Promise<(Resolved & { peerId?: string }) | undefined> {
+  ): Promise<Found | undefined> {
     const bytes = await this.#components.dht
       .getRecord(name, signal ? { signal } : {})
       .catch(() => undefined)

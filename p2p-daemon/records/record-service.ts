@@ -1,7 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 
 import { PeerUnreachableError, QuorumNotReachedError, VersionConflictError } from '../../shared/errors.ts'
-import type { Logger } from '../../shared/log/log.ts'
 import {
   encodeRecord,
   recordHash,
@@ -10,6 +9,7 @@ import {
   type AddressRecord,
 } from '../../shared/record/record.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { KeyedLock } from './keyed-lock.ts'
 import type { RecordCoordinator } from './record-coordinator.ts'
 import type { RecordPeers } from './record-peers.ts'
 import { recordFromText, recordToText, type RecordAnswer } from './record-protocol.ts'
@@ -45,7 +45,6 @@ export interface RecordServiceComponents {
   peers: RecordPeers
   lookup: RecordLookup
   coordinator: RecordCoordinator
-  log: Logger
 }
 
 /**
@@ -58,6 +57,7 @@ export class RecordService {
   readonly #components: RecordServiceComponents
   readonly #author: string
   readonly #privateKey: KeyObject
+  readonly #turns = new KeyedLock()
 
   constructor(
     components: RecordServiceComponents,
@@ -68,11 +68,24 @@ export class RecordService {
     this.#privateKey = init.privateKey
   }
 
-  /** @throws VersionConflictError, QuorumNotReachedError */
-  async write(
+  /**
+   * Writers of one address on this node take turns, so that what races for the next version is
+   * nodes, not callers.
+   * @throws VersionConflictError, QuorumNotReachedError
+   */
+  write(
     name: string,
     content: Content,
     condition: WriteCondition = {},
+    signal?: AbortSignal,
+  ): Promise<WriteResult> {
+    return this.#turns.run(name, () => this.#write(name, content, condition, signal))
+  }
+
+  async #write(
+    name: string,
+    content: Content,
+    condition: WriteCondition,
     signal?: AbortSignal,
   ): Promise<WriteResult> {
     const { lookup } = this.#components

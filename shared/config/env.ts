@@ -55,6 +55,10 @@ export const flag = z
   .enum(['true', 'false', '1', '0'])
   .transform((text) => text === 'true' || text === '1')
 
+export const logLevel = z
+  .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+  .default('info')
+
 /** `a, b,,c` to `['a', 'b', 'c']`. */
 export const list = z.string().transform((text) =>
   text

@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream'
+
 import { Pool, type Dispatcher } from 'undici'
 
 import { DaemonUnavailableError, type RemoteError } from '../errors.ts'
@@ -124,9 +126,13 @@ export class DaemonClient {
   }
 
   /** The answer as it streams in, 200, 206 or 304. The caller consumes or destroys `body`. */
-  async getBlob(hash: string, options: CallOptions & { range?: string }): Promise<BlobAnswer> {
+  async getBlob(
+    hash: string,
+    options: CallOptions & { range?: string; head?: boolean },
+  ): Promise<BlobAnswer> {
     const headers: Record<string, string> = options.range ? { range: options.range } : {}
-    const answer = await this.#call({ ...options, method: 'GET', path: `/v1/blobs/${hash}`, headers })
+    const method = options.head ? 'HEAD' : 'GET'
+    const answer = await this.#call({ ...options, method, path: `/v1/blobs/${hash}`, headers })
     return { status: answer.statusCode, headers: answer.headers, body: answer.body }
   }
 
@@ -181,7 +187,7 @@ export class DaemonClient {
       method: call.method,
       path: call.path,
       headers: { ...call.headers, authorization: `Bearer ${call.token}` },
-      body: typeof body === 'object' ? noticing(body, onFlow) : (body ?? null),
+      body: typeof body === 'object' ? Readable.from(noticing(body, onFlow)) : (body ?? null),
       ...(call.signal && { signal: call.signal }),
     })
   }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { duration } from '../config/env.ts'
+import { duration, logLevel, port } from '../config/env.ts'
 
 /** OpenFaaS writes durations as `30s` or as whole seconds. */
 const seconds = z
@@ -22,3 +22,20 @@ export const hostConfigSchema = z.object({
 })
 
 export type HostConfig = z.output<typeof hostConfigSchema>
+
+/** What a function understands when it has a process of its own, beside `hostConfigSchema`. */
+export const serveConfigSchema = z.object({
+  port: port.default(8080).describe('Port that the function listens on.'),
+  BZZZ_HOST: z
+    .string()
+    .default('0.0.0.0')
+    .describe('Address that the function binds to; every one of its container by default.'),
+  healthcheck_interval: seconds
+    .prefault('1s')
+    .describe('After SIGTERM readiness is lost, and this long the function still takes requests.'),
+  drain_timeout: seconds
+    .prefault('8s')
+    .describe('After that, how long requests in flight may take before they are cut.'),
+  OPENFAAS_NAME: z.string().default('function').describe('Name in logs and metrics.'),
+  BZZZ_LOG_LEVEL: logLevel.describe('Least severe log line that is written.'),
+})

@@ -12,3 +12,12 @@ export const STATUS_CALLER_LEFT = 499
 
 /** Default wait for requests in flight: Docker kills 10 s after SIGTERM unless told otherwise. */
 export const DRAIN_TIMEOUT_MS = 8000
+
+/** A stack of a hundred functions is below 100 KB; more than this is some other file. */
+export const STACK_FILE_BYTES_MAX = 1024 * 1024
+
+/** Where secrets are mounted: by OpenFaaS, and by Docker Swarm. */
+export const SECRETS_DIRS = ['/var/openfaas/secrets', '/run/secrets'] as const
+
+/** The drain is bounded by its own variables; this only catches one that hangs all the same. */
+export const SERVE_STOP_TIMEOUT_MS = 600_000

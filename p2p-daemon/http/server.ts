@@ -1,0 +1,63 @@
+import type { AddressInfo } from 'node:net'
+
+import type { FastifyInstance } from 'fastify'
+
+import { registerAuth } from '../../shared/auth/key-file.ts'
+import type { Revocations } from '../../shared/auth/revocations.ts'
+import { createService, type ServiceComponents, type ServiceInit } from '../../shared/http/service.ts'
+import type { Startable } from '../../shared/lifecycle.ts'
+import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
+import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
+import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
+
+export interface HttpServerComponents extends ServiceComponents {
+  revocations: Revocations | undefined
+  routes: BlobRoutesOptions & AddressRoutesOptions & MeshRoutesOptions
+}
+
+export interface HttpServerInit {
+  host: string
+  port: number
+  tokenKeysFile: string
+  ready: NonNullable<ServiceInit['ready']>
+}
+
+/** The node's HTTP API, for functions and tools. */
+export class HttpServer implements Startable {
+  readonly #components: HttpServerComponents
+  readonly #init: HttpServerInit
+  #app: FastifyInstance | undefined
+
+  constructor(components: HttpServerComponents, init: HttpServerInit) {
+    this.#components = components
+    this.#init = init
+  }
+
+  /** The port really bound. */
+  get port(): number {
+    const address = this.#app?.server.address() as AddressInfo | null | undefined
+    return address?.port ?? this.#init.port
+  }
+
+  async start(): Promise<void> {
+    if (this.#app) return
+    const { log, registry, revocations, routes } = this.#components
+    const app = createService({ log, registry }, { ready: this.#init.ready })
+    this.#app = app
+    await registerAuth(
+      app,
+      this.#init.tokenKeysFile,
+      revocations && ((tokenId) => revocations.isRevoked(tokenId)),
+    )
+    await app.register(blobRoutes, routes)
+    await app.register(addressRoutes, routes)
+    await app.register(meshRoutes, routes)
+    await app.listen({ host: this.#init.host, port: this.#init.port })
+  }
+
+  async stop(): Promise<void> {
+    const app = this.#app
+    this.#app = undefined
+    await app?.close()
+  }
+}

@@ -1,0 +1,32 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** Where things lie below the data folder of a node. */
+export interface NodeLayout {
+  dataDir: string
+  configDir: string
+  recordsFile: string
+  ledgerFile: string
+}
+
+/** Folders that exist in every node's data folder; the blob store makes its own below `blobs/`. */
+const FOLDERS = [
+  'config',
+  'dht',
+  'blobs/index',
+  'logs/application',
+  'logs/p2p',
+  'logs/monitoring',
+] as const
+
+export async function createNodeLayout(dataDir: string): Promise<NodeLayout> {
+  for (const folder of FOLDERS) {
+    await mkdir(join(dataDir, folder), { recursive: true, mode: 0o700 })
+  }
+  return {
+    dataDir,
+    configDir: join(dataDir, 'config'),
+    recordsFile: join(dataDir, 'dht', 'records.db'),
+    ledgerFile: join(dataDir, 'blobs', 'index', 'replication.db'),
+  }
+}

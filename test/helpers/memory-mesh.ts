@@ -1,0 +1,138 @@
+import { PeerUnreachableError, RemoteError } from '../../shared/errors.ts'
+import type { Mesh, NodeInfo, Peer, RequestHandler } from '../../p2p-daemon/mesh/mesh.ts'
+
+/** Nodes in one process that can be cut off from each other; nothing is serialised or dialled. */
+export class MemoryNetwork {
+  readonly #nodes = new Map<string, MemoryMesh>()
+  readonly #cut = new Set<string>()
+
+  join(peerId: string, init: Partial<NodeInfo> = {}): MemoryMesh {
+    const mesh = new MemoryMesh(this, {
+      peerId,
+      name: peerId.slice(-8),
+      version: 'test',
+      roles: [],
+      storage: true,
+      weight: 1,
+      zone: 'default',
+      bulkPort: null,
+      ...init,
+    })
+    this.#nodes.set(peerId, mesh)
+    for (const other of this.#nodes.values()) {
+      if (other === mesh) continue
+      other.emit('join', mesh.asPeer())
+      mesh.emit('join', other.asPeer())
+    }
+    return mesh
+  }
+
+  nodes(): MemoryMesh[] {
+    return [...this.#nodes.values()]
+  }
+
+  /** Nothing passes between `peerId` and anybody until `heal`. */
+  isolate(peerId: string): void {
+    this.#cut.add(peerId)
+    const lost = this.#nodes.get(peerId)
+    for (const other of this.#nodes.values()) {
+      if (!lost || other === lost) continue
+      other.emit('leave', lost.asPeer())
+      lost.emit('leave', other.asPeer())
+    }
+  }
+
+  heal(peerId: string): void {
+    this.#cut.delete(peerId)
+    const back = this.#nodes.get(peerId)
+    for (const other of this.#nodes.values()) {
+      if (!back || other === back) continue
+      other.emit('join', back.asPeer())
+      back.emit('join', other.asPeer())
+    }
+  }
+
+  reachable(from: string, to: string): boolean {
+    return from !== to && !this.#cut.has(from) && !this.#cut.has(to)
+  }
+
+  handler(peerId: string, protocol: string): RequestHandler | undefined {
+    return this.#nodes.get(peerId)?.handlers.get(protocol)
+  }
+}
+
+export class MemoryMesh implements Mesh {
+  readonly self: NodeInfo
+  readonly handlers = new Map<string, RequestHandler>()
+  readonly #network: MemoryNetwork
+  readonly #listeners = { join: [] as Listener[], leave: [] as Listener[] }
+
+  constructor(network: MemoryNetwork, self: NodeInfo) {
+    this.#network = network
+    this.self = self
+  }
+
+  start(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  stop(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  peers(): readonly Peer[] {
+    return this.#network
+      .nodes()
+      .filter((node) => this.#network.reachable(this.self.peerId, node.self.peerId))
+      .map((node) => node.asPeer())
+  }
+
+  peer(peerId: string): Peer | undefined {
+    return this.peers().find((peer) => peer.peerId === peerId)
+  }
+
+  expectedPeers(): readonly string[] {
+    return this.#network
+      .nodes()
+      .map((node) => node.self.peerId)
+      .filter((peerId) => peerId !== this.self.peerId)
+  }
+
+  async request(peerId: string, protocol: string, payload: Uint8Array): Promise<Uint8Array> {
+    await new Promise((resolve) => setImmediate(resolve))
+    const handler = this.#network.handler(peerId, protocol)
+    if (!handler || !this.#network.reachable(this.self.peerId, peerId)) {
+      throw new PeerUnreachableError('cut')
+    }
+    try {
+      const signal = new AbortController().signal
+      return await handler({ peerId: this.self.peerId, payload, signal })
+    } catch (error) {
+      throw new RemoteError('BZZZ_INTERNAL', 500, String(error), {})
+    }
+  }
+
+  handle(protocol: string, handler: RequestHandler): void {
+    this.handlers.set(protocol, handler)
+  }
+
+  on(event: 'join' | 'leave', listener: Listener): void {
+    this.#listeners[event].push(listener)
+  }
+
+  emit(event: 'join' | 'leave', peer: Peer): void {
+    for (const listener of this.#listeners[event]) listener(peer)
+  }
+
+  asPeer(): Peer {
+    return {
+      ...this.self,
+      latencyMs: 0,
+      remoteAddress: '/memory',
+      direction: 'outbound',
+      connectedSinceMs: 0,
+    }
+  }
+}
+
+type Listener = (peer: Peer) => void

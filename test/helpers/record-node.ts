@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { createSilentLogger } from '../../shared/log/log.ts'
+import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
+import { RecordCoordinator } from '../../p2p-daemon/records/record-coordinator.ts'
+import { RecordLookup } from '../../p2p-daemon/records/record-lookup.ts'
+import { RecordPeers } from '../../p2p-daemon/records/record-peers.ts'
+import { RECORD_PROTOCOL } from '../../p2p-daemon/records/record-protocol.ts'
+import { createRecordServer } from '../../p2p-daemon/records/record-server.ts'
+import { RecordService } from '../../p2p-daemon/records/record-service.ts'
+import { RecordStore } from '../../p2p-daemon/records/record-store.ts'
+import { RecordSync } from '../../p2p-daemon/records/record-sync.ts'
+import { MemoryStore } from '../../p2p-daemon/store/memory-store.ts'
+import type { MemoryMesh, MemoryNetwork } from './memory-mesh.ts'
+
+export interface RecordNode {
+  peerId: string
+  mesh: MemoryMesh
+  store: RecordStore
+  lookup: RecordLookup
+  service: RecordService
+  sync: RecordSync
+  close(): Promise<void>
+}
+
+/** The records part of one node, whole, on a network in memory; the DHT finds nothing. */
+export async function startRecordNode(network: MemoryNetwork): Promise<RecordNode> {
+  const { peerId, signingKey } = createNodeKey()
+  const dir = mkdtempSync(join(tmpdir(), 'bzzz-records-'))
+  const log = createSilentLogger()
+  const store = new RecordStore(join(dir, 'records.db'))
+  const blobs = new MemoryStore()
+  await blobs.start()
+  const mesh = network.join(peerId)
+  const peers = new RecordPeers({ mesh })
+  const dht = { getRecord: () => Promise.resolve(undefined) }
+  const lookup = new RecordLookup({ store, peers, dht }, { selfId: peerId })
+  const coordinator = new RecordCoordinator({ store, blobs, peers, lookup }, { selfId: peerId })
+  const service = new RecordService(
+    { store, blobs, peers, lookup, coordinator },
+    { author: peerId, privateKey: signingKey },
+  )
+  mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator }))
+  const sync = new RecordSync({ mesh, store, peers, lookup, log })
+  await sync.start()
+  return {
+    peerId,
+    mesh,
+    store,
+    lookup,
+    service,
+    sync,
+    close: async () => {
+      await sync.stop()
+      store.close()
+      rmSync(dir, { recursive: true })
+    },
+  }
+}
