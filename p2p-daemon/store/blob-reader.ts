@@ -1,0 +1,279 @@
+import { hashBytes } from '../../shared/blob/hash.ts'
+import {
+  BlobCorruptError,
+  BlobNotFoundError,
+  StorageUnavailableError,
+} from '../../shared/errors.ts'
+import { type BlobLocation, chunkHashesBytes, sameLocation } from './blob-location.ts'
+import type { BlobRead, ReadOptions } from './blob-store.ts'
+import { satisfiedRange } from './byte-range.ts'
+import { ChunkHasher, ChunkHashes } from './chunk-hashes.ts'
+import { CHUNK_BYTES, READ_AHEAD_CHUNKS } from './constants.ts'
+import { type DiskFile, type DiskFiles, errorCode } from './disk-files.ts'
+import type { PackLog } from './pack-log.ts'
+import { RECORD_HEADER_BYTES } from './pack-record.ts'
+import type { PackSegments } from './pack-segments.ts'
+import type { PrimaryIndex } from './primary-index.ts'
+import type { Quarantine } from './quarantine.ts'
+import type { StoreLayout } from './store-layout.ts'
+
+interface Components {
+  files: DiskFiles
+  layout: StoreLayout
+  index: PrimaryIndex
+  segments: PackSegments
+  packLog: PackLog
+  quarantine: Quarantine
+}
+
+/** Reads blobs and lets nothing pass that was not checked. */
+export class BlobReader {
+  readonly #components: Components
+
+  constructor(components: Components) {
+    this.#components = components
+  }
+
+  async read(hash: string, options: ReadOptions): Promise<BlobRead> {
+    const location = this.#locate(hash)
+    const range = satisfiedRange(location.sizeBytes, options)
+    if (location.loose) return this.#readLoose(hash, location, range, options.signal)
+    const bytes = await this.#readPacked(hash, location)
+    const wanted = bytes.subarray(range.start, range.end + 1)
+    return { hash, sizeBytes: location.sizeBytes, ...range, body: once(wanted) }
+  }
+
+  /** False: the copy was bad. Checks all of it, the chunk hashes too. */
+  async verify(hash: string, signal?: AbortSignal): Promise<boolean> {
+    const location = this.#locate(hash)
+    try {
+      if (!location.loose) {
+        await this.#readPacked(hash, location)
+        return true
+      }
+      const hashes = await this.#rebuildChunkHashes(hash, location, signal)
+      const stored = await this.#storedChunkHashes(hash, location)
+      if (stored === undefined) await this.#appendChunkHashes(hash, location, hashes)
+      return true
+    } catch (error) {
+      if (error instanceof BlobCorruptError) return false
+      throw error
+    }
+  }
+
+  #locate(hash: string): BlobLocation {
+    const location = this.#components.index.get(hash)
+    if (location === undefined) throw new BlobNotFoundError(`There is no blob ${hash} here.`)
+    return location
+  }
+
+  async #readPacked(hash: string, location: BlobLocation): Promise<Buffer> {
+    const { segments, index } = this.#components
+    const buffer = Buffer.allocUnsafe(location.sizeBytes)
+    let count = 0
+    let reason = 'its bytes have another hash'
+    try {
+      const position = location.offset + RECORD_HEADER_BYTES
+      count = await segments.read(location.segment, buffer, position)
+      if (count === buffer.byteLength && hashBytes(buffer) === hash) return buffer
+      if (count < buffer.byteLength) reason = 'its segment ends too early'
+    } catch (error) {
+      reason = readFailure(error)
+    }
+    const now = index.get(hash)
+    // Compaction moved it between the lookup and the read.
+    if (now !== undefined && !sameLocation(now, location)) return this.#readPacked(hash, now)
+    return this.#condemn(hash, location, reason, buffer.subarray(0, count))
+  }
+
+  async #readLoose(
+    hash: string,
+    location: BlobLocation,
+    range: { start: number; end: number },
+    signal?: AbortSignal,
+  ): Promise<BlobRead> {
+    const { sizeBytes } = location
+    const hashes = await this.#chunkHashes(hash, location, signal)
+    const firstChunk = Math.floor(range.start / CHUNK_BYTES)
+    const lastChunk = Math.floor(Math.max(range.end, 0) / CHUNK_BYTES)
+    const loose = { hash, location, hashes, range }
+    const first = await this.#firstChunk(loose, firstChunk)
+    const body =
+      firstChunk === lastChunk ? once(first) : this.#chunks(loose, first, firstChunk, signal)
+    return { hash, sizeBytes, ...range, body }
+  }
+
+  /** Read before `get` resolves, so that a bad blob answers an error instead of a cut body. */
+  async #firstChunk(loose: LooseRead, chunk: number): Promise<Uint8Array> {
+    const file = await this.#open(loose.hash, loose.location)
+    try {
+      const sizeBytes = await file.sizeBytes()
+      if (sizeBytes !== loose.location.sizeBytes) {
+        const reason = `its file has ${sizeBytes} bytes instead of ${loose.location.sizeBytes}`
+        return await this.#condemn(loose.hash, loose.location, reason)
+      }
+      return this.#checked(loose, chunk, await this.#readChunk(file, loose, chunk))
+    } finally {
+      await file.close()
+    }
+  }
+
+  /** The handle is opened when the body is iterated: a body nobody reads holds none. */
+  async *#chunks(
+    loose: LooseRead,
+    first: Uint8Array,
+    firstChunk: number,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    yield first
+    const last = Math.floor(loose.range.end / CHUNK_BYTES)
+    const file = await this.#open(loose.hash, loose.location)
+    const ahead: Promise<Buffer>[] = []
+    try {
+      let next = firstChunk + 1
+      for (let chunk = firstChunk + 1; chunk <= last; chunk += 1) {
+        for (; next <= last && ahead.length < READ_AHEAD_CHUNKS; next += 1) {
+          const reading = this.#readChunk(file, loose, next)
+          reading.catch(() => undefined)
+          ahead.push(reading)
+        }
+        const bytes = await (ahead.shift() as Promise<Buffer>)
+        signal?.throwIfAborted()
+        yield await this.#checked(loose, chunk, bytes)
+      }
+    } finally {
+      await Promise.allSettled(ahead)
+      await file.close()
+    }
+  }
+
+  async #readChunk(file: DiskFile, loose: LooseRead, chunk: number): Promise<Buffer> {
+    const start = chunk * CHUNK_BYTES
+    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, loose.location.sizeBytes - start))
+    try {
+      return buffer.subarray(0, await file.read(buffer, start))
+    } catch (error) {
+      return this.#condemn(loose.hash, loose.location, readFailure(error))
+    }
+  }
+
+  /** The part of the chunk that was asked for, once the chunk is known to be right. */
+  async #checked(loose: LooseRead, chunk: number, bytes: Buffer): Promise<Uint8Array> {
+    if (hashBytes(bytes) !== loose.hashes.at(chunk)) {
+      return this.#condemn(loose.hash, loose.location, `chunk ${chunk} has another hash`)
+    }
+    const start = chunk * CHUNK_BYTES
+    const from = Math.max(loose.range.start - start, 0)
+    return bytes.subarray(from, loose.range.end + 1 - start)
+  }
+
+  async #chunkHashes(
+    hash: string,
+    location: BlobLocation,
+    signal?: AbortSignal,
+  ): Promise<ChunkHashes> {
+    const stored = await this.#storedChunkHashes(hash, location)
+    if (stored !== undefined) return stored
+    const hashes = await this.#rebuildChunkHashes(hash, location, signal)
+    await this.#appendChunkHashes(hash, location, hashes)
+    return hashes
+  }
+
+  /** Undefined when they are missing or damaged. */
+  async #storedChunkHashes(hash: string, location: BlobLocation): Promise<ChunkHashes | undefined> {
+    const buffer = Buffer.alloc(chunkHashesBytes(location.sizeBytes))
+    if (buffer.byteLength > 0) {
+      if (location.segment === 0) return undefined
+      const position = location.offset + RECORD_HEADER_BYTES
+      try {
+        await this.#components.segments.read(location.segment, buffer, position)
+      } catch {
+        return undefined
+      }
+    }
+    return ChunkHashes.decode(hash, location.sizeBytes, buffer)
+  }
+
+  /** Reads the whole file; its chunk hashes are only worth something when the whole is right. */
+  async #rebuildChunkHashes(
+    hash: string,
+    location: BlobLocation,
+    signal?: AbortSignal,
+  ): Promise<ChunkHashes> {
+    const file = await this.#open(hash, location)
+    const hasher = new ChunkHasher()
+    const whole = { start: 0, end: location.sizeBytes - 1 }
+    const loose = { hash, location, hashes: new ChunkHashes([]), range: whole }
+    try {
+      const sizeBytes = await file.sizeBytes()
+      if (sizeBytes !== location.sizeBytes) {
+        const reason = `its file has ${sizeBytes} bytes instead of ${location.sizeBytes}`
+        return await this.#condemn(hash, location, reason)
+      }
+      for (let start = 0; start < location.sizeBytes; start += CHUNK_BYTES) {
+        signal?.throwIfAborted()
+        hasher.add(await this.#readChunk(file, loose, start / CHUNK_BYTES))
+      }
+    } finally {
+      await file.close()
+    }
+    const result = hasher.finish()
+    if (result.hash === hash) return result.chunkHashes
+    return this.#condemn(hash, location, 'its bytes have another hash')
+  }
+
+  /** Best effort: without them the next read only takes longer. */
+  async #appendChunkHashes(
+    hash: string,
+    location: BlobLocation,
+    hashes: ChunkHashes,
+  ): Promise<void> {
+    const { index, packLog } = this.#components
+    if (!sameLocation(index.get(hash), location)) return
+    const payload = hashes.encode(hash)
+    const value = location.sizeBytes
+    await packLog.append({ kind: 'loose', hash, value, payload }).catch(() => undefined)
+  }
+
+  async #open(hash: string, location: BlobLocation): Promise<DiskFile> {
+    const { files, layout } = this.#components
+    try {
+      return await files.open(layout.loose(hash).path, 'read')
+    } catch (error) {
+      return this.#condemn(hash, location, readFailure(error))
+    }
+  }
+
+  /** Always throws: corrupt, or not found when the blob was deleted meanwhile. */
+  async #condemn(
+    hash: string,
+    location: BlobLocation,
+    reason: string,
+    bytes?: Buffer,
+  ): Promise<never> {
+    if (await this.#components.quarantine.take(hash, location, reason, bytes)) {
+      throw new BlobCorruptError(`The copy of ${hash} is damaged: ${reason}.`)
+    }
+    throw new BlobNotFoundError(`There is no blob ${hash} here.`)
+  }
+}
+
+interface LooseRead {
+  hash: string
+  location: BlobLocation
+  hashes: ChunkHashes
+  range: { start: number; end: number }
+}
+
+/** What a failed read says about the copy. @throws StorageUnavailableError when it says nothing */
+function readFailure(error: unknown): string {
+  if (error instanceof BlobCorruptError || error instanceof BlobNotFoundError) throw error
+  const code = errorCode(error)
+  if (code === 'ENOENT') return 'its file is missing'
+  if (code === 'EIO' || code === 'EBADMSG' || code === 'EUCLEAN') return `it reads as ${code}`
+  throw new StorageUnavailableError('The disk refused a read.', { cause: error })
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  if (bytes.byteLength > 0) yield bytes
+}

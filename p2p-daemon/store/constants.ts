@@ -1,0 +1,56 @@
+import { GiB, KiB, MiB } from '../../shared/limits.ts'
+
+/** Blobs up to here go into a pack segment, larger ones into a file of their own. */
+export const PACK_BLOB_BYTES_MAX = 256 * KiB
+
+/** A range is verified by the chunks it touches. Part of the disk format: never change it. */
+export const CHUNK_BYTES = 1 * MiB
+
+/** Payload of one record; also the window of a scan, so every record fits into one window. */
+export const RECORD_PAYLOAD_BYTES_MAX = 4 * MiB
+
+/** Largest blob: its chunk hashes still fit one record. */
+export const BLOB_BYTES_MAX = 127 * GiB
+
+/** A segment is closed when it has grown this far: compaction rewrites at most this at a time. */
+export const SEGMENT_BYTES_MAX = 256 * MiB
+
+/** One group commit: larger batches gain nothing and hold the oldest waiter up longer. */
+export const BATCH_BYTES_MAX = 8 * MiB
+
+/** Two buffers a record, and one writev takes at most 1,024 buffers. */
+export const BATCH_RECORDS_MAX = 512
+
+/** Puts that wait for a group commit hold their bytes in memory; more than this must wait. */
+export const QUEUE_BYTES_MAX = 64 * MiB
+export const QUEUE_RECORDS_MAX = 8192
+
+/** Open files of segments that are read. The kernel allows 1,024 by default for everything. */
+export const SEGMENT_FILES_OPEN_MAX = 128
+
+/** Syncs of large files at a time: they occupy a thread each, and reads need the other two. */
+export const SYNCS_AT_ONCE_MAX = 2
+
+/** Index entries that wait in memory for their SQLite transaction, about 400 bytes each. */
+export const INDEX_PENDING_MAX = 4096
+
+/** Longest time an entry waits for its transaction when nothing else happens. */
+export const INDEX_FLUSH_MS = 200
+
+/** Rows of a listing fetched in one query: short enough not to hold the event loop up. */
+export const LIST_PAGE_ROWS = 500
+
+/** How often a store that went read-only tries whether the disk takes writes again. */
+export const PROBE_INTERVAL_MS = 2000
+
+/** What a probe writes: enough that a full disk with a few free blocks is still full. */
+export const PROBE_BYTES = 1 * MiB
+
+/** Records collected before a rebuild sorts and inserts them: 100 MiB of memory. */
+export const REBUILD_BATCH_RECORDS = 400_000
+
+/** Chunks read ahead of the consumer of a large blob: hashing and reading overlap. */
+export const READ_AHEAD_CHUNKS = 2
+
+/** A segment is worth compacting when this share of it is garbage. */
+export const COMPACT_GARBAGE_SHARE_MIN = 0.5

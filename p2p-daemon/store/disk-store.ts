@@ -1,0 +1,288 @@
+import assert from 'node:assert/strict'
+
+import { hashBytes, parseHash } from '../../shared/blob/hash.ts'
+import { HashMismatchError, StorageUnavailableError } from '../../shared/errors.ts'
+import type {
+  BlobRead,
+  BlobStat,
+  BlobStore,
+  PutOptions,
+  PutResult,
+  ReadOptions,
+} from './blob-store.ts'
+import {
+  CHUNK_BYTES,
+  LIST_PAGE_ROWS,
+  PACK_BLOB_BYTES_MAX,
+  PROBE_INTERVAL_MS,
+  SEGMENT_BYTES_MAX,
+} from './constants.ts'
+import { type DiskFiles, NodeDiskFiles } from './disk-files.ts'
+import { hashOnly } from './loose-files.ts'
+import { type StoreHealth, WriteGate } from './store-health.ts'
+import { NO_STORE_LOG, type StoreLog } from './store-log.ts'
+import { NO_STORE_METRICS, secondsSince, type StoreMetrics } from './store-metrics.ts'
+import { openStoreParts, probeWrites, type StoreParts } from './store-parts.ts'
+import type { RebuildProgress } from './store-recovery.ts'
+import { uploadChunks } from './upload.ts'
+
+export interface DiskStoreComponents {
+  log?: StoreLog
+  metrics?: StoreMetrics
+  /** A copy was found bad and is in quarantine: the moment to fetch a good one. */
+  onCorrupt?: (hash: string, reason: string) => void
+  /** While the index is rebuilt from disk at start. */
+  onProgress?: (progress: RebuildProgress) => void
+  /** The file system; tests put one here that fails. */
+  files?: DiskFiles
+}
+
+export interface DiskStoreInit {
+  /** Blobs go to `<dataDir>/blobs/`. */
+  dataDir: string
+  packBlobBytesMax?: number
+  segmentBytesMax?: number
+  probeIntervalMs?: number
+}
+
+/**
+ * The blob disk of a node.
+ *
+ *     const store = new DiskStore({ log, metrics, onCorrupt }, { dataDir })
+ *     await store.start()
+ *
+ * Layout, formats and what a crash leaves are told in docs/DESIGN-blob-store.md.
+ */
+export class DiskStore implements BlobStore {
+  readonly #log: StoreLog
+  readonly #metrics: StoreMetrics
+  readonly #files: DiskFiles
+  readonly #components: DiskStoreComponents
+  readonly #init: Required<DiskStoreInit>
+  readonly #gate: WriteGate
+  readonly #putting = new Map<string, Promise<unknown>>()
+  #parts: StoreParts | undefined
+  #starting: Promise<void> | undefined
+
+  constructor(components: DiskStoreComponents, init: DiskStoreInit) {
+    this.#components = components
+    this.#log = components.log ?? NO_STORE_LOG
+    this.#metrics = components.metrics ?? NO_STORE_METRICS
+    this.#files = components.files ?? new NodeDiskFiles()
+    this.#init = {
+      packBlobBytesMax: PACK_BLOB_BYTES_MAX,
+      segmentBytesMax: SEGMENT_BYTES_MAX,
+      probeIntervalMs: PROBE_INTERVAL_MS,
+      ...init,
+    }
+    assert(this.#init.packBlobBytesMax < CHUNK_BYTES, 'a packed blob is at most one chunk')
+    this.#gate = new WriteGate({ log: this.#log }, this.#init)
+  }
+
+  /** @throws DataFolderLockedError, DataFolderForeignError, DataFolderNewerError */
+  start(options: { signal?: AbortSignal } = {}): Promise<void> {
+    this.#starting ??= this.#start(options.signal).catch((error: unknown) => {
+      this.#starting = undefined
+      throw error
+    })
+    return this.#starting
+  }
+
+  async #start(signal?: AbortSignal): Promise<void> {
+    const parts = await openStoreParts(
+      {
+        files: this.#files,
+        log: this.#log,
+        metrics: this.#metrics,
+        gate: this.#gate,
+        onCorrupt: this.#components.onCorrupt ?? (() => undefined),
+        onProgress: this.#components.onProgress ?? (() => undefined),
+      },
+      { ...this.#init, signal },
+    )
+    this.#parts = parts
+    this.#gate.start(() => probeWrites(this.#files, parts))
+    this.#metrics.storeBytes(parts.index.usage().bytes)
+  }
+
+  /** Waits for puts that are with the disk already. */
+  async stop(): Promise<void> {
+    await this.#starting?.catch(() => undefined)
+    const parts = this.#parts
+    this.#parts = undefined
+    this.#starting = undefined
+    await this.#gate.stop()
+    await parts?.close()
+  }
+
+  /** Whether puts are taken. Reads go on either way. */
+  health(): StoreHealth {
+    return this.#gate.health()
+  }
+
+  async put(
+    source: AsyncIterable<Uint8Array> | Uint8Array,
+    options: PutOptions = {},
+  ): Promise<PutResult> {
+    const parts = this.#started()
+    const { signal, ...rest } = options
+    const expected = rest.expectedHash === undefined ? undefined : parseHash(rest.expectedHash)
+    this.#gate.assertWritable()
+    const startedMs = performance.now()
+    const chunks = uploadChunks(source, options)
+    try {
+      const first = await chunks.next()
+      const head = first.done === true ? new Uint8Array(0) : first.value
+      const small = head.byteLength <= this.#init.packBlobBytesMax
+      const result = small
+        ? await this.#putPacked(parts, head, expected, signal)
+        : await this.#putLoose(parts, chained(head, chunks), expected)
+      this.#metrics.io('put', secondsSince(startedMs), result.sizeBytes)
+      this.#metrics.storeBytes(parts.index.usage().bytes)
+      return result
+    } finally {
+      await chunks.return(undefined)
+    }
+  }
+
+  async get(hash: string, options: ReadOptions = {}): Promise<BlobRead> {
+    options.signal?.throwIfAborted()
+    const startedMs = performance.now()
+    const read = await this.#started().reader.read(parseHash(hash), options)
+    this.#metrics.io('get', secondsSince(startedMs), read.end + 1 - read.start)
+    return read
+  }
+
+  async stat(hash: string): Promise<BlobStat | undefined> {
+    const id = parseHash(hash)
+    const location = this.#started().index.get(id)
+    return location === undefined ? undefined : { hash: id, sizeBytes: location.sizeBytes }
+  }
+
+  async delete(hash: string): Promise<boolean> {
+    const { index, locks, loose, packLog } = this.#started()
+    const id = parseHash(hash)
+    const startedMs = performance.now()
+    return locks.run(id, async () => {
+      const location = index.get(id)
+      if (location === undefined) return false
+      this.#gate.assertWritable()
+      // The file goes first: a tombstone whose file came back after a power cut would hide it.
+      if (location.loose) {
+        await loose.remove(id).catch((error: unknown) => {
+          throw this.#gate.refuse(error)
+        })
+      }
+      const payload = new Uint8Array(0)
+      await packLog.append({ kind: 'tombstone', hash: id, value: location.sequence, payload })
+      this.#metrics.io('delete', secondsSince(startedMs), location.sizeBytes)
+      this.#metrics.storeBytes(index.usage().bytes)
+      return true
+    })
+  }
+
+  async *list(
+    options: { after?: string; limit?: number; signal?: AbortSignal } = {},
+  ): AsyncGenerator<BlobStat> {
+    let after = options.after === undefined ? '' : parseHash(options.after)
+    let left = options.limit ?? Number.POSITIVE_INFINITY
+    while (left > 0) {
+      options.signal?.throwIfAborted()
+      const page = this.#started().index.page(after, Math.min(left, LIST_PAGE_ROWS))
+      yield* page
+      const last = page.at(-1)
+      if (last === undefined) return
+      after = last.hash
+      left -= page.length
+    }
+  }
+
+  async usage(): Promise<{ blobs: number; bytes: number }> {
+    return this.#started().index.usage()
+  }
+
+  async verify(hash: string, options: { signal?: AbortSignal } = {}): Promise<boolean> {
+    const startedMs = performance.now()
+    const id = parseHash(hash)
+    const sizeBytes = this.#started().index.get(id)?.sizeBytes ?? 0
+    const good = await this.#started().reader.verify(id, options.signal)
+    this.#metrics.io('verify', secondsSince(startedMs), sizeBytes)
+    return good
+  }
+
+  async #putPacked(
+    parts: StoreParts,
+    bytes: Uint8Array,
+    expected: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<PutResult> {
+    const hash = hashBytes(bytes)
+    assertExpected(hash, expected)
+    const sizeBytes = bytes.byteLength
+    // A put of the same blob under way is joined; when it fails this one tries on its own.
+    for (;;) {
+      if (parts.index.get(hash) !== undefined) return { hash, sizeBytes, existed: true }
+      const sameBlob = this.#putting.get(hash)
+      if (sameBlob === undefined) break
+      await sameBlob.catch(() => undefined)
+    }
+    const entry = { kind: 'blob' as const, hash, value: sizeBytes, payload: bytes }
+    const putting = parts.packLog.append(entry, signal)
+    this.#putting.set(hash, putting)
+    try {
+      await putting
+    } finally {
+      this.#putting.delete(hash)
+    }
+    return { hash, sizeBytes, existed: false }
+  }
+
+  async #putLoose(
+    parts: StoreParts,
+    chunks: AsyncIterable<Uint8Array>,
+    expected: string | undefined,
+  ): Promise<PutResult> {
+    const { index, loose, locks, packLog } = parts
+    if (expected !== undefined && index.get(expected) !== undefined) {
+      const known = await hashOnly(chunks)
+      assertExpected(known.hash, expected)
+      return { ...known, existed: true }
+    }
+    const staged = await loose.stage(chunks, (cause) => this.#gate.refuse(cause))
+    const { hash, sizeBytes } = staged
+    let published = false
+    try {
+      assertExpected(hash, expected)
+      return await locks.run(hash, async () => {
+        if (index.get(hash) !== undefined) return { hash, sizeBytes, existed: true }
+        await loose.publish(staged).catch((error: unknown) => {
+          throw this.#gate.refuse(error)
+        })
+        published = true
+        const payload = staged.chunkHashes.encode(hash)
+        await packLog.append({ kind: 'loose', hash, value: sizeBytes, payload })
+        return { hash, sizeBytes, existed: false }
+      })
+    } finally {
+      if (!published) await loose.discard(staged.tempPath)
+    }
+  }
+
+  #started(): StoreParts {
+    if (this.#parts === undefined) throw new StorageUnavailableError('The store is not started.')
+    return this.#parts
+  }
+}
+
+async function* chained(
+  head: Uint8Array,
+  rest: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  yield head
+  yield* rest
+}
+
+function assertExpected(hash: string, expected: string | undefined): void {
+  if (expected === undefined || expected === hash) return
+  throw new HashMismatchError(`The bytes have the hash ${hash}, not ${expected}.`)
+}

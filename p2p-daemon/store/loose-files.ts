@@ -1,0 +1,120 @@
+import { join } from 'node:path'
+
+import { ChunkHasher, type ChunkHashes } from './chunk-hashes.ts'
+import { SYNCS_AT_ONCE_MAX } from './constants.ts'
+import type { DiskFiles } from './disk-files.ts'
+import { Slots } from './hash-locks.ts'
+import { shortWrite } from './pack-segments.ts'
+import type { StoreLayout } from './store-layout.ts'
+import { secondsSince, type StoreMetrics } from './store-metrics.ts'
+
+export interface StagedBlob {
+  hash: string
+  sizeBytes: number
+  chunkHashes: ChunkHashes
+  tempPath: string
+}
+
+/** Blobs as files of their own. Who calls holds the lock of the hash, except for `stage`. */
+export class LooseFiles {
+  readonly #files: DiskFiles
+  readonly #layout: StoreLayout
+  readonly #metrics: StoreMetrics
+  readonly #syncs = new Slots(SYNCS_AT_ONCE_MAX)
+  #staged = 0
+
+  constructor(components: { files: DiskFiles; layout: StoreLayout; metrics: StoreMetrics }) {
+    this.#files = components.files
+    this.#layout = components.layout
+    this.#metrics = components.metrics
+  }
+
+  /**
+   * Writes the chunks to a temporary file, hashing on the way, and syncs it. The next chunk is
+   * received and hashed while the last is written. `refuse` turns a failed write into the error
+   * of the put; an error of the source passes as it is. Nothing is left behind on failure.
+   */
+  async stage(
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    refuse: (cause: unknown) => Error,
+  ): Promise<StagedBlob> {
+    this.#staged += 1
+    const tempPath = join(this.#layout.temp, `${process.pid}-${this.#staged}.part`)
+    const disk = <T>(work: Promise<T>): Promise<T> =>
+      work.catch((error: unknown) => {
+        throw refuse(error)
+      })
+    const file = await disk(this.#files.open(tempPath, 'create'))
+    const hasher = new ChunkHasher()
+    let sizeBytes = 0
+    let writing: Promise<void> = Promise.resolve()
+    try {
+      for await (const chunk of chunks) {
+        const position = sizeBytes
+        sizeBytes += chunk.byteLength
+        await writing
+        writing = disk(writeFully(file, chunk, position))
+        writing.catch(() => undefined)
+        hasher.add(chunk)
+      }
+      await writing
+      await disk(this.#sync(() => file.datasync()))
+      return { ...hasher.finish(), sizeBytes, tempPath }
+    } catch (error) {
+      await writing.catch(() => undefined)
+      await this.discard(tempPath)
+      throw error
+    } finally {
+      await file.close().catch(() => undefined)
+    }
+  }
+
+  /** The blob is on the disk under its name when this resolves. */
+  async publish(staged: StagedBlob): Promise<void> {
+    const { outer, shard, path } = this.#layout.loose(staged.hash)
+    if (await this.#files.makeDirectory(outer)) await this.#files.syncDirectory(this.#layout.data)
+    if (await this.#files.makeDirectory(shard)) await this.#files.syncDirectory(outer)
+    await this.#files.rename(staged.tempPath, path)
+    await this.#sync(() => this.#files.syncDirectory(shard))
+  }
+
+  async discard(tempPath: string): Promise<void> {
+    await this.#files.unlink(tempPath).catch(() => undefined)
+  }
+
+  async remove(hash: string): Promise<void> {
+    const { shard, path } = this.#layout.loose(hash)
+    await this.#files.unlink(path)
+    await this.#sync(() => this.#files.syncDirectory(shard))
+  }
+
+  async #sync(work: () => Promise<void>): Promise<void> {
+    await this.#syncs.run(async () => {
+      const startedMs = performance.now()
+      await work()
+      this.#metrics.fsync(secondsSince(startedMs))
+    })
+  }
+}
+
+async function writeFully(
+  file: { write(buffers: readonly Uint8Array[], position: number): Promise<number> },
+  chunk: Uint8Array,
+  position: number,
+): Promise<void> {
+  const written = await file.write([chunk], position)
+  if (written !== chunk.byteLength) throw shortWrite(written)
+}
+
+/** For a put of a blob that is here already: nothing is written, but the bytes must be right. */
+export async function hashOnly(
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<{ hash: string; sizeBytes: number }> {
+  const hasher = new ChunkHasher()
+  let sizeBytes = 0
+  for await (const chunk of chunks) {
+    hasher.add(chunk)
+    sizeBytes += chunk.byteLength
+  }
+  return { hash: hasher.finish().hash, sizeBytes }
+}

@@ -1,0 +1,159 @@
+import { join } from 'node:path'
+
+import type { DiskFile, DiskFiles } from './disk-files.ts'
+import {
+  decodeSegmentHeader,
+  encodeSegmentHeader,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+} from './pack-record.ts'
+
+const NAME_PATTERN = /^(\d{10})\.pack$/
+const UNFINISHED = '.new'
+
+interface OpenSegment {
+  file: Promise<DiskFile>
+  users: number
+  evicted: boolean
+}
+
+/** The segment files: naming, creation, removal, and a bounded set of handles to read from. */
+export class PackSegments {
+  readonly #files: DiskFiles
+  readonly #directory: string
+  readonly #openMax: number
+  readonly #open = new Map<number, OpenSegment>()
+
+  constructor(components: { files: DiskFiles }, init: { directory: string; openMax: number }) {
+    this.#files = components.files
+    this.#directory = init.directory
+    this.#openMax = init.openMax
+  }
+
+  path(segment: number): string {
+    return join(this.#directory, `${String(segment).padStart(10, '0')}.pack`)
+  }
+
+  /** Ascending. Segments that were never finished are removed: nothing refers to them. */
+  async list(): Promise<number[]> {
+    const segments: number[] = []
+    for (const name of await this.#files.list(this.#directory)) {
+      const digits = NAME_PATTERN.exec(name)?.[1]
+      if (digits !== undefined) segments.push(Number(digits))
+      else if (name.endsWith(UNFINISHED)) await this.#files.unlink(join(this.#directory, name))
+    }
+    return segments.toSorted((a, b) => a - b)
+  }
+
+  /** A new segment with its header on disk under its final name. */
+  async create(segment: number): Promise<{ file: DiskFile; salt: Buffer }> {
+    const created = await this.createUnfinished(segment)
+    try {
+      await created.file.datasync()
+      await this.finish(segment)
+      return created
+    } catch (error) {
+      await created.file.close().catch(() => undefined)
+      await this.#files.unlink(this.#unfinishedPath(segment)).catch(() => undefined)
+      await this.#files.unlink(this.path(segment)).catch(() => undefined)
+      throw error
+    }
+  }
+
+  /** Compaction fills a segment that counts only from `finish` on; a start before removes it. */
+  async createUnfinished(segment: number): Promise<{ file: DiskFile; salt: Buffer }> {
+    const path = this.#unfinishedPath(segment)
+    await this.#files.unlink(path).catch(() => undefined)
+    const file = await this.#files.open(path, 'create')
+    try {
+      const bytes = encodeSegmentHeader(segment, Date.now())
+      const header = decodeSegmentHeader(bytes)
+      const written = await file.write([bytes], 0)
+      if (header === undefined || written !== bytes.byteLength) throw shortWrite(written)
+      return { file, salt: header.salt }
+    } catch (error) {
+      await file.close().catch(() => undefined)
+      await this.#files.unlink(path).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async finish(segment: number): Promise<void> {
+    await this.#files.rename(this.#unfinishedPath(segment), this.path(segment))
+    await this.#files.syncDirectory(this.#directory)
+  }
+
+  async abandon(segment: number): Promise<void> {
+    await this.#files.unlink(this.#unfinishedPath(segment)).catch(() => undefined)
+  }
+
+  /** For the writer and for scans; the caller closes it. */
+  open(segment: number, mode: 'read' | 'write'): Promise<DiskFile> {
+    return this.#files.open(this.path(segment), mode)
+  }
+
+  /** Undefined when both copies of the header are damaged. */
+  async header(file: DiskFile): Promise<SegmentHeader | undefined> {
+    const bytes = Buffer.alloc(SEGMENT_HEADER_BYTES)
+    const count = await file.read(bytes, 0)
+    return decodeSegmentHeader(bytes.subarray(0, count))
+  }
+
+  /** Fills `buffer` from `position`; resolves to the bytes there were. */
+  async read(segment: number, buffer: Uint8Array, position: number): Promise<number> {
+    const open = this.#acquire(segment)
+    try {
+      return await (await open.file).read(buffer, position)
+    } finally {
+      open.users -= 1
+      if (open.evicted && open.users === 0) this.#close(open)
+    }
+  }
+
+  async remove(segment: number): Promise<void> {
+    this.#evict(segment)
+    await this.#files.unlink(this.path(segment))
+    await this.#files.syncDirectory(this.#directory)
+  }
+
+  closeAll(): void {
+    for (const segment of this.#open.keys()) this.#evict(segment)
+  }
+
+  #acquire(segment: number): OpenSegment {
+    let open = this.#open.get(segment)
+    if (open === undefined) {
+      const oldest = this.#open.size >= this.#openMax ? this.#open.keys().next().value : undefined
+      if (oldest !== undefined) this.#evict(oldest)
+      open = { file: this.open(segment, 'read'), users: 0, evicted: false }
+      open.file.catch(() => this.#open.delete(segment))
+    } else {
+      this.#open.delete(segment)
+    }
+    this.#open.set(segment, open)
+    open.users += 1
+    return open
+  }
+
+  #evict(segment: number): void {
+    const open = this.#open.get(segment)
+    if (open === undefined) return
+    this.#open.delete(segment)
+    open.evicted = true
+    if (open.users === 0) this.#close(open)
+  }
+
+  /** A handle that was only read from has nothing to lose when its close fails. */
+  #close(open: OpenSegment): void {
+    void open.file.then((file) => file.close()).catch(() => undefined)
+  }
+
+  #unfinishedPath(segment: number): string {
+    return `${this.path(segment)}${UNFINISHED}`
+  }
+}
+
+/** The kernel writes less than asked when the disk is full; the next write would say so. */
+export function shortWrite(writtenBytes: number): Error {
+  return Object.assign(new Error(`Only ${writtenBytes} bytes were written.`), { code: 'ENOSPC' })
+}

@@ -1,0 +1,125 @@
+import { join } from 'node:path'
+
+import { BlobReader } from './blob-reader.ts'
+import {
+  BATCH_BYTES_MAX,
+  BATCH_RECORDS_MAX,
+  INDEX_FLUSH_MS,
+  INDEX_PENDING_MAX,
+  PROBE_BYTES,
+  QUEUE_BYTES_MAX,
+  QUEUE_RECORDS_MAX,
+  SEGMENT_FILES_OPEN_MAX,
+} from './constants.ts'
+import type { DiskFiles } from './disk-files.ts'
+import { HashLocks } from './hash-locks.ts'
+import { IndexDatabase } from './index-database.ts'
+import { LooseFiles } from './loose-files.ts'
+import { PackLog } from './pack-log.ts'
+import { PackSegments, shortWrite } from './pack-segments.ts'
+import { PrimaryIndex } from './primary-index.ts'
+import { Quarantine } from './quarantine.ts'
+import type { WriteGate } from './store-health.ts'
+import { StoreLayout } from './store-layout.ts'
+import type { StoreLog } from './store-log.ts'
+import type { StoreMetrics } from './store-metrics.ts'
+import { type RebuildProgress, StoreRecovery } from './store-recovery.ts'
+
+export interface StoreParts {
+  layout: StoreLayout
+  index: PrimaryIndex
+  segments: PackSegments
+  packLog: PackLog
+  loose: LooseFiles
+  locks: HashLocks
+  quarantine: Quarantine
+  reader: BlobReader
+  close(): Promise<void>
+}
+
+interface Components {
+  files: DiskFiles
+  log: StoreLog
+  metrics: StoreMetrics
+  gate: WriteGate
+  onCorrupt: (hash: string, reason: string) => void
+  onProgress: (progress: RebuildProgress) => void
+}
+
+/**
+ * Opens what lies below the data folder and wires it. The index lock comes before anything is
+ * swept or cut: a second process must not touch the files of the first.
+ */
+export async function openStoreParts(
+  components: Components,
+  init: { dataDir: string; segmentBytesMax: number; signal?: AbortSignal | undefined },
+): Promise<StoreParts> {
+  const { files, metrics, gate } = components
+  const layout = new StoreLayout(init.dataDir)
+  await layout.prepare(files, init.dataDir)
+  const database = IndexDatabase.open(layout.indexPath)
+  const segments = new PackSegments(
+    { files },
+    { directory: layout.packs, openMax: SEGMENT_FILES_OPEN_MAX },
+  )
+  try {
+    await layout.sweepTemp(files)
+    const recovery = new StoreRecovery({ ...components, layout, segments, database }, init)
+    const recovered = await recovery.run()
+    const index = new PrimaryIndex(
+      { database, onFlushFailed: (error) => void gate.refuse(error) },
+      { pendingMax: INDEX_PENDING_MAX, flushMs: INDEX_FLUSH_MS },
+    )
+    const packLog = new PackLog(
+      { segments, gate, metrics, publish: (records) => index.apply(records) },
+      {
+        segmentBytesMax: init.segmentBytesMax,
+        batchBytesMax: BATCH_BYTES_MAX,
+        batchRecordsMax: BATCH_RECORDS_MAX,
+        queueBytesMax: QUEUE_BYTES_MAX,
+        queueRecordsMax: QUEUE_RECORDS_MAX,
+      },
+    )
+    packLog.resume(recovered)
+    const locks = new HashLocks()
+    const shared = { ...components, layout, index, segments, packLog, locks }
+    const quarantine = new Quarantine(shared)
+    for (const { hash, reason } of recovered.corrupt) quarantine.report(hash, reason)
+    const close = async () => {
+      await packLog.stop()
+      segments.closeAll()
+      index.close()
+    }
+    return {
+      layout,
+      index,
+      segments,
+      packLog,
+      loose: new LooseFiles(shared),
+      locks,
+      quarantine,
+      reader: new BlobReader({ ...shared, quarantine }),
+      close,
+    }
+  } catch (error) {
+    database.close()
+    throw error
+  }
+}
+
+/** Writes what a put would write, everywhere a put writes. Throws while the disk refuses. */
+export async function probeWrites(files: DiskFiles, parts: StoreParts): Promise<void> {
+  const path = join(parts.layout.temp, 'probe')
+  await files.unlink(path).catch(() => undefined)
+  const file = await files.open(path, 'create')
+  try {
+    const written = await file.write([Buffer.alloc(PROBE_BYTES, 1)], 0)
+    if (written !== PROBE_BYTES) throw shortWrite(written)
+    await file.datasync()
+  } finally {
+    await file.close().catch(() => undefined)
+    await files.unlink(path).catch(() => undefined)
+  }
+  await parts.packLog.reopen()
+  parts.index.flush()
+}

@@ -1,0 +1,78 @@
+import { BodyTooLargeError, UploadCutError } from '../../shared/errors.ts'
+import type { PutOptions } from './blob-store.ts'
+import { BLOB_BYTES_MAX, CHUNK_BYTES } from './constants.ts'
+
+/**
+ * The source of a put as chunks of exactly CHUNK_BYTES (the last may be shorter), with the limits
+ * of the put enforced on the way. A blob without bytes yields no chunk.
+ */
+export async function* uploadChunks(
+  source: AsyncIterable<Uint8Array> | Uint8Array,
+  options: PutOptions = {},
+): AsyncGenerator<Uint8Array> {
+  const gate = new SizeGate(options)
+  if (source instanceof Uint8Array) {
+    gate.add(source.byteLength)
+    gate.end()
+    for (let at = 0; at < source.byteLength; at += CHUNK_BYTES) {
+      yield source.subarray(at, at + CHUNK_BYTES)
+    }
+    return
+  }
+  let pieces: Uint8Array[] = []
+  let gathered = 0
+  for await (const piece of source) {
+    options.signal?.throwIfAborted()
+    gate.add(piece.byteLength)
+    let rest = piece
+    while (gathered + rest.byteLength >= CHUNK_BYTES) {
+      const missing = CHUNK_BYTES - gathered
+      yield joined(pieces, rest.subarray(0, missing))
+      rest = rest.subarray(missing)
+      pieces = []
+      gathered = 0
+    }
+    if (rest.byteLength > 0) {
+      pieces.push(rest)
+      gathered += rest.byteLength
+    }
+  }
+  options.signal?.throwIfAborted()
+  gate.end()
+  if (gathered > 0) yield joined(pieces)
+}
+
+function joined(pieces: readonly Uint8Array[], last?: Uint8Array): Uint8Array {
+  const all = last === undefined ? pieces : [...pieces, last]
+  const [first] = all
+  return all.length === 1 && first !== undefined ? first : Buffer.concat(all)
+}
+
+/** Counts what arrives and refuses too much at once, too little at the end. */
+class SizeGate {
+  readonly #max: number
+  readonly #expected: number | undefined
+  #arrived = 0
+
+  constructor(options: PutOptions) {
+    options.signal?.throwIfAborted()
+    this.#max = Math.min(options.sizeBytesMax ?? BLOB_BYTES_MAX, BLOB_BYTES_MAX)
+    this.#expected = options.expectedSizeBytes
+  }
+
+  add(sizeBytes: number): void {
+    this.#arrived += sizeBytes
+    if (this.#arrived > this.#max) {
+      throw new BodyTooLargeError(`The blob is larger than the ${this.#max} bytes allowed.`)
+    }
+    if (this.#expected !== undefined && this.#arrived > this.#expected) {
+      throw new UploadCutError(`More than the ${this.#expected} announced bytes arrived.`)
+    }
+  }
+
+  end(): void {
+    if (this.#expected !== undefined && this.#arrived !== this.#expected) {
+      throw new UploadCutError(`${this.#arrived} of the ${this.#expected} announced bytes arrived.`)
+    }
+  }
+}
