@@ -26,7 +26,7 @@ export interface NodeStatus {
 
 export interface StatusComponents {
   mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers'>
-  store: Pick<BlobStore, 'usage'> & { health(): { writable: boolean; reason?: string } }
+  store: Pick<BlobStore, 'usage'> & { health(): { writable: boolean; reason: string | null } }
   records: Pick<RecordStore, 'addresses'>
   ledger: Pick<OwedLedger, 'count'>
   searchIndex: Pick<SearchIndex, 'state'> | undefined
@@ -45,7 +45,7 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
     const inReach = 1 + peers.length
     return {
       node: { peerId, name, version, roles, zone, weight, uptimeSeconds },
-      store: { ...(await store.usage()), writable: health.writable, reason: health.reason ?? null },
+      store: { ...(await store.usage()), writable: health.writable, reason: health.reason },
       peers,
       mesh: {
         expected,

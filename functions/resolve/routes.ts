@@ -155,7 +155,7 @@ function targetOf(request: FastifyRequest): Target {
     else kept.push(pair)
   }
   if (query.version !== undefined && request.method !== 'PUT') {
-    throw new InvalidRequestError('version=N is a condition of a PUT; a version is read with ?v=N.')
+    throw new InvalidRequestError('The query version=N is a condition of a PUT; read a version with ?v=N.')
   }
   const text = path.replace(/^\//, '') + (kept.length > 0 ? `?${kept.join('&')}` : '')
   return { address: parseAddress(text), query }

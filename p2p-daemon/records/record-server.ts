@@ -1,3 +1,4 @@
+import { InvalidRecordError } from '../../shared/errors.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
 import type { RequestHandler } from '../mesh/mesh.ts'
 import { NAMES_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
@@ -15,6 +16,8 @@ import type { RecordStore } from './record-store.ts'
 export interface RecordServerComponents {
   store: RecordStore
   coordinator: RecordCoordinator
+  /** Whose records count: this node and those of the allow-list. */
+  isMember: (peerId: string) => boolean
 }
 
 /** Answers peers' questions about records from what this node holds; it asks nobody else. */
@@ -26,16 +29,16 @@ export function createRecordServer(components: RecordServerComponents): RequestH
 }
 
 async function answer(
-  { store, coordinator }: RecordServerComponents,
+  { store, coordinator, isMember }: RecordServerComponents,
   request: RecordRequest,
   peerId: string,
   signal: AbortSignal,
 ): Promise<RecordAnswer> {
   switch (request.op) {
     case 'commit':
-      return coordinator.commit(recordFromText(request.record), peerId, signal)
+      return coordinator.commit(ofMember(request.record, isMember), peerId, signal)
     case 'store':
-      await coordinator.keep(recordFromText(request.record))
+      await coordinator.keep(ofMember(request.record, isMember))
       return { outcome: 'ok' }
     case 'head':
       return { ...records(store.head(request.name)), forks: store.forks(request.name) }
@@ -52,6 +55,13 @@ async function answer(
     case 'heads':
       return { outcome: 'ok', names: store.heads(request.after, NAMES_PER_FRAME_MAX) }
   }
+}
+
+/** A new record is taken from members only; old ones of nodes that left stay part of history. */
+function ofMember(text: string, isMember: (peerId: string) => boolean): AddressRecord {
+  const record = recordFromText(text)
+  if (isMember(record.author)) return record
+  throw new InvalidRecordError('The author of the record is not a member.')
 }
 
 function records(...found: (AddressRecord | undefined)[]): RecordAnswer {

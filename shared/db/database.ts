@@ -22,6 +22,8 @@ const STATEMENT_TIMEOUT_MS = 15_000
 
 export interface OpenDatabase {
   db: BzzzDatabase
+  /** Host, port and name, without credentials. */
+  description: string
   close(): Promise<void>
 }
 
@@ -38,7 +40,7 @@ export function openDatabase(url: string, { log }: { log: Logger }): OpenDatabas
   pool.on('error', (error) => log.warn({ reason: error.message }, 'database connection lost'))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
   let closed: Promise<void> | undefined
-  return { db, close: () => (closed ??= db.destroy()) }
+  return { db, description: describeDatabase(url), close: () => (closed ??= db.destroy()) }
 }
 
 /** Host, port and database of a connection string: what may be shown of it. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 
 import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
@@ -45,7 +45,7 @@ export function createService(
 ): FastifyInstance {
   const app = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: JSON_BODY_BYTES_MAX,
     requestIdHeader: false,
     genReqId: (request) => requestIdOf(request.headers['request-id']),
@@ -103,5 +103,7 @@ export async function sendError(
 ): Promise<FastifyReply> {
   const wire = toWireError(error, request.id)
   if (wire.status >= 500) request.log.error({ err: error, code: wire.body.error.code }, 'request failed')
-  return reply.code(wire.status).headers(wire.headers).type('application/json').send(wire.body)
+  // Set again: an error of the framework itself comes here without having passed a hook.
+  reply.header('request-id', request.id).headers(wire.headers)
+  return reply.code(wire.status).type('application/json').send(wire.body)
 }

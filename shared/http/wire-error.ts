@@ -98,9 +98,10 @@ function extraOf(error: unknown): { headers: Record<string, string>; body: objec
   const body: Record<string, unknown> = {}
   if (!(error instanceof Error)) return { headers, body }
   if ('retryAfterSeconds' in error) headers['retry-after'] = String(error.retryAfterSeconds)
-  if ('sizeBytes' in error) headers['content-range'] = `bytes */${String(error.sizeBytes)}`
   if ('current' in error) body['current'] = error.current
+  if ('sizeBytes' in error) body['size'] = error.sizeBytes
   if (error instanceof RemoteError) Object.assign(body, error.details)
+  if ('size' in body) headers['content-range'] = `bytes */${String(body['size'])}`
   return { headers, body }
 }
 

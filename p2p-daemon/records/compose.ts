@@ -1,0 +1,56 @@
+import type { OpenDatabase } from '../../shared/db/database.ts'
+import type { Startable } from '../../shared/lifecycle.ts'
+import type { Logger } from '../../shared/log/log.ts'
+import type { AddressRecord } from '../../shared/record/record.ts'
+import type { DHT } from '../dht/dht.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { NodeKey } from '../mesh/node-key.ts'
+import type { BlobStore } from '../store/blob-store.ts'
+import { RecordAnnouncer } from './record-announcer.ts'
+import { RecordCoordinator } from './record-coordinator.ts'
+import { RecordLookup } from './record-lookup.ts'
+import { RecordPeers } from './record-peers.ts'
+import { RECORD_PROTOCOL } from './record-protocol.ts'
+import { createRecordServer } from './record-server.ts'
+import { RecordService } from './record-service.ts'
+import { RecordStore } from './record-store.ts'
+import { RecordSync } from './record-sync.ts'
+import { SearchIndex } from './search-index.ts'
+
+export interface RecordsComponents {
+  mesh: Mesh
+  dht: Pick<DHT, 'getRecord' | 'putRecord'>
+  /** Where records are kept as blobs. */
+  blobs: Pick<BlobStore, 'put'>
+  isMember: (peerId: string) => boolean
+  database: OpenDatabase | undefined
+  log: Logger
+}
+
+/** Everything a node does with records, wired; `parts` are started in order. */
+export function composeRecords(
+  { mesh, dht, blobs, isMember, database, log }: RecordsComponents,
+  init: { recordsFile: string; nodeKey: Pick<NodeKey, 'peerId' | 'signingKey'> },
+) {
+  const selfId = init.nodeKey.peerId
+  const store = new RecordStore(init.recordsFile)
+  const announcer = new RecordAnnouncer({ dht, store, log })
+  const searchIndex =
+    database &&
+    new SearchIndex({ db: database.db, store, log }, { databaseName: database.description })
+  const onRecord = (record: AddressRecord): void => {
+    announcer.announce(record)
+    searchIndex?.wake()
+  }
+  const peers = new RecordPeers({ mesh })
+  const lookup = new RecordLookup({ store, peers, dht, onRecord }, { selfId })
+  const coordinator = new RecordCoordinator({ store, blobs, peers, lookup, onRecord }, { selfId })
+  const service = new RecordService(
+    { store, blobs, peers, lookup, coordinator },
+    { author: selfId, privateKey: init.nodeKey.signingKey },
+  )
+  const sync = new RecordSync({ mesh, store, peers, lookup, log })
+  mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator, isMember }))
+  const parts: Startable[] = [announcer, sync, ...(searchIndex ? [searchIndex] : [])]
+  return { store, lookup, service, searchIndex, parts }
+}

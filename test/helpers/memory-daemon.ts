@@ -1,0 +1,89 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { startAll, stopAll } from '../../shared/lifecycle.ts'
+import { createSilentLogger } from '../../shared/log/log.ts'
+import { Registry } from '../../shared/metrics/metrics.ts'
+import { HttpServer } from '../../p2p-daemon/http/server.ts'
+import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
+import { composeRecords } from '../../p2p-daemon/records/compose.ts'
+import { composeReplication } from '../../p2p-daemon/replication/compose.ts'
+import { createStatus } from '../../p2p-daemon/status.ts'
+import { MemoryStore } from '../../p2p-daemon/store/memory-store.ts'
+import { MemoryNetwork } from './memory-mesh.ts'
+import { createTestTokens, type TestTokens } from './tokens.ts'
+
+export interface MemoryDaemon {
+  url: string
+  peerId: string
+  tokens: TestTokens
+  store: MemoryStore
+  close(): Promise<void>
+}
+
+/** A node of one with its real HTTP API on a real port; blobs in memory, nobody to talk to. */
+export async function startMemoryDaemon(
+  init: { putBytesMax?: number } = {},
+): Promise<MemoryDaemon> {
+  const dir = mkdtempSync(join(tmpdir(), 'bzzz-daemon-'))
+  const log = createSilentLogger()
+  const nodeKey = createNodeKey()
+  const mesh = new MemoryNetwork().join(nodeKey.peerId)
+  const store = new MemoryStore()
+  const transfer = { fetch: () => Promise.reject(new Error('There is no peer.')) }
+  const dht = { getRecord: () => Promise.resolve(undefined), putRecord: () => Promise.resolve() }
+  const replication = composeReplication(
+    { mesh, store, transfer, log },
+    { ledgerFile: join(dir, 'replication.db') },
+  )
+  const records = composeRecords(
+    { mesh, dht, blobs: store, isMember: () => true, database: undefined, log },
+    { recordsFile: join(dir, 'records.db'), nodeKey },
+  )
+  const tokens = await createTestTokens(dir)
+  const health = () => ({ writable: true, reason: null })
+  const status = createStatus({
+    mesh,
+    store: { usage: () => store.usage(), health },
+    records: records.store,
+    ledger: replication.ledger,
+    searchIndex: undefined,
+  })
+  const http = new HttpServer(
+    {
+      log,
+      registry: new Registry(),
+      revocations: undefined,
+      routes: {
+        blobs: replication.blobs,
+        records: records.service,
+        lookup: records.lookup,
+        mesh,
+        status,
+        selfId: nodeKey.peerId,
+        putBytesMax: init.putBytesMax ?? 1024 * 1024,
+      },
+    },
+    {
+      host: '127.0.0.1',
+      port: 0,
+      tokenKeysFile: tokens.keysFile,
+      ready: () => Promise.resolve({ ready: true }),
+    },
+  )
+  const parts = [store, ...records.parts, ...replication.parts, http]
+  await startAll(parts)
+  return {
+    url: `http://127.0.0.1:${http.port}`,
+    peerId: nodeKey.peerId,
+    tokens,
+    store,
+    close: async () => {
+      await stopAll(parts)
+      records.store.close()
+      replication.ledger.close()
+      rmSync(dir, { recursive: true })
+    },
+  }
+}
