@@ -68,10 +68,15 @@ export function completeLock(lock: Lock): Lock {
   return { ...lock, packages: Object.fromEntries(entries) }
 }
 
+/** The repository's own, and the one that the images of functions are built from. */
+const LOCK_FILES = ['package-lock.json', 'template/node24-ts/package-lock.json']
+
 if (import.meta.main) {
-  const file = new URL('../package-lock.json', import.meta.url)
-  const lock = JSON.parse(readFileSync(file, 'utf8')) as Lock
-  const added = missingPlatforms(lock).size
-  if (added > 0) writeFileSync(file, `${JSON.stringify(completeLock(lock), null, 2)}\n`)
-  console.log(`${added} platform packages added to package-lock.json`)
+  for (const name of LOCK_FILES) {
+    const file = new URL(`../${name}`, import.meta.url)
+    const lock = JSON.parse(readFileSync(file, 'utf8')) as Lock
+    const added = missingPlatforms(lock).size
+    if (added > 0) writeFileSync(file, `${JSON.stringify(completeLock(lock), null, 2)}\n`)
+    console.log(`${added} platform packages added to ${name}`)
+  }
 }

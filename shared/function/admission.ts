@@ -1,7 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 
 import { FunctionTimeoutError, OverloadedError, ShuttingDownError } from '../errors.ts'
-import { Counter, DURATION_BUCKETS_SECONDS, Gauge, Histogram, type Registry } from '../metrics/metrics.ts'
+import {
+  Counter,
+  DURATION_BUCKETS_SECONDS,
+  Gauge,
+  Histogram,
+  type Registry,
+} from '../metrics/metrics.ts'
 import { CUT_FLUSH_MS, OVERLOADED_RETRY_SECONDS, STATUS_CALLER_LEFT } from './constants.ts'
 import { Flight } from './flight.ts'
 

@@ -1,0 +1,148 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { builtinModules } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { promisify } from 'node:util'
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { createTokenKey } from '../../shared/auth/token.ts'
+import { readStackFile, type Stack, type StackFunction } from '../../shared/function/stack-file.ts'
+import { VERSION } from '../../shared/version.ts'
+import { createBuildContext } from './build-context.ts'
+
+const ROOT = join(import.meta.dirname, '..', '..')
+const run = promisify(execFile)
+const stack: Stack = await readStackFile(join(ROOT, 'stack.yml'), {})
+
+let folder: string
+const children: ChildProcess[] = []
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'bzzz-template-'))
+  const keys = await createTokenKey()
+  await writeFile(join(folder, 'token-keys.json'), JSON.stringify(keys.publicKeys))
+})
+
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  await rm(folder, { recursive: true })
+})
+
+/** Builds as the image does, with the installed packages in the place of `npm ci`. */
+async function bundle(entry: StackFunction): Promise<{ context: string; empty: string }> {
+  const context = join(folder, 'build', entry.name)
+  await createBuildContext(ROOT, context, { ...entry, copy: stack.copy })
+  await symlink(join(ROOT, 'node_modules'), join(context, 'node_modules'))
+  await run(process.execPath, ['build.ts'], { cwd: context })
+  const empty = join(folder, 'run', entry.name)
+  await cp(join(context, 'dist'), empty, { recursive: true })
+  return { context, empty }
+}
+
+async function start(empty: string, env: Record<string, string>) {
+  const child = spawn(process.execPath, ['index.mjs'], {
+    cwd: empty,
+    env: { ...env, port: '0', BZZZ_HOST: '127.0.0.1', healthcheck_interval: '0' },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  children.push(child)
+  const exited = once(child, 'exit').then(([code]) => code as number | null)
+  const lines: string[] = []
+  const port = new Promise<number>((resolve, reject) => {
+    createInterface({ input: child.stderr! }).on('line', (line) => {
+      lines.push(line)
+      if (line.includes('function serving')) resolve((JSON.parse(line) as { port: number }).port)
+    })
+    void exited.then((code) => reject(new Error(`exited with ${code}:\n${lines.join('\n')}`)))
+  })
+  return { child, exited, url: `http://127.0.0.1:${await port}` }
+}
+
+describe('node24-ts', () => {
+  it.each(stack.functions)(
+    'builds $name into something that runs alone',
+    async (entry) => {
+      const { empty } = await bundle(entry)
+      expect(await readdir(empty)).toContain('index.mjs')
+      const { child, exited, url } = await start(empty, {
+        ...entry.environment,
+        OPENFAAS_NAME: entry.name,
+        BZZZ_TOKEN_KEYS_FILE: join(folder, 'token-keys.json'),
+        BZZZ_ENDPOINT: 'http://127.0.0.1:9',
+        BZZZ_LOG_LEVEL: 'info',
+      })
+      expect((await fetch(`${url}/_/health`)).status).toBe(200)
+      const ready = await fetch(`${url}/_/ready`)
+      expect(await ready.json()).toMatchObject({ draining: false })
+      const metrics = await (await fetch(`${url}/metrics`)).text()
+      expect(metrics).toContain(`component="${entry.name}",version="${VERSION}"`)
+      // Nothing is served to a stranger: the handler of the stack file is what runs here.
+      const answer = await fetch(`${url}/agent@apollo/plan.md`)
+      expect(answer.status).toBe(401)
+      expect(await answer.json()).toMatchObject({ error: { code: 'BZZZ_TOKEN_MISSING' } })
+      child.kill('SIGTERM')
+      expect(await exited).toBe(0)
+    },
+    30_000,
+  )
+
+  it.each(stack.functions)(
+    'installs every package that $name imports',
+    async (entry) => {
+      const { context } = await bundle(entry)
+      const { dependencies } = await readPackage(join(context, 'package.json'))
+      const { inputs } = JSON.parse(
+        await readFile(join(context, 'workspace', 'meta.json'), 'utf8'),
+      ) as { inputs: Record<string, { imports: { original?: string; path: string }[] }> }
+      const ours = Object.entries(inputs).filter(([path]) => !path.includes('node_modules'))
+      const imported = ours.flatMap(([, { imports }]) => imports.map((i) => i.original ?? i.path))
+      const packages = imported
+        .filter((name) => !/^[./]/.test(name) && name !== 'bzzz-function')
+        .filter((name) => !name.startsWith('node:') && !builtinModules.includes(name))
+        .map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)![0])
+      expect(packages).toContain('fastify')
+      expect(Object.keys(dependencies)).toEqual(expect.arrayContaining(packages))
+    },
+    30_000,
+  )
+
+  it('refuses a context without the shared folder, and names the remedy', async () => {
+    const context = join(folder, 'build', 'without-shared')
+    const handler = join(folder, 'handler')
+    await mkdir(handler)
+    await writeFile(join(handler, 'handler.ts'), 'export default async () => {}')
+    await createBuildContext(ROOT, context, { lang: 'node24-ts', handler, copy: [] })
+    await symlink(join(ROOT, 'node_modules'), join(context, 'node_modules'))
+    await expect(run(process.execPath, ['build.ts'], { cwd: context })).rejects.toThrow(
+      'The stack file must copy ./shared',
+    )
+  })
+
+  it('pins the versions that the repository is tested with', async () => {
+    const template = await readPackage(join(ROOT, 'template', 'node24-ts', 'package.json'))
+    const root = await readPackage(join(ROOT, 'package.json'))
+    const tested = { ...root.dependencies, ...root.devDependencies }
+    expect(template.version).toBe(root.version)
+    for (const [name, version] of Object.entries(template.dependencies)) {
+      expect(version, name).toBe(tested[name])
+    }
+    const lock = JSON.parse(
+      await readFile(join(ROOT, 'template', 'node24-ts', 'package-lock.json'), 'utf8'),
+    ) as { packages: { '': { dependencies: Record<string, string> } } }
+    expect(lock.packages[''].dependencies).toEqual(template.dependencies)
+  })
+})
+
+interface Package {
+  version: string
+  dependencies: Record<string, string>
+  devDependencies?: Record<string, string>
+}
+
+async function readPackage(path: string): Promise<Package> {
+  return JSON.parse(await readFile(path, 'utf8')) as Package
+}
