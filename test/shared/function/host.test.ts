@@ -120,7 +120,11 @@ describe('function-host', () => {
       { exec_timeout: '50ms' },
     )
     const body = method === 'POST' ? '{"a":1}' : null
-    const answer = await fetch(url, { method, body, headers: { 'content-type': 'application/json' } })
+    const answer = await fetch(url, {
+      method,
+      body,
+      headers: { 'content-type': 'application/json' },
+    })
     expect(answer.status).toBe(504)
     expect(await answer.json()).toMatchObject({ error: { code: 'BZZZ_FUNCTION_TIMEOUT' } })
     expect(await reason.promise).toMatchObject({ code: 'BZZZ_FUNCTION_TIMEOUT' })
