@@ -53,8 +53,8 @@ export class Replicator {
     blob: { hash: string; sizeBytes: number },
     signal?: AbortSignal,
   ): Promise<void> {
-    const timeoutMs =
-      RECEIVE_BASE_TIMEOUT_MS + (blob.sizeBytes / RECEIVE_BYTES_PER_SECOND_MIN) * 1000
+    const transferMs = Math.ceil((blob.sizeBytes / RECEIVE_BYTES_PER_SECOND_MIN) * 1000)
+    const timeoutMs = RECEIVE_BASE_TIMEOUT_MS + transferMs
     await this.#ask(peerId, { op: 'hold', ...blob }, timeoutMs, signal)
   }
 
