@@ -1,6 +1,6 @@
 import { kadDHT, passthroughMapper, type QueryEvent, type SingleKadDHT } from '@libp2p/kad-dht'
 
-import { InvalidRecordError, OverloadedError, PeerUnreachableError } from '../../shared/errors.ts'
+import { OverloadedError, PeerUnreachableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
 import { compareRecords, decodeRecord, type AddressRecord } from '../../shared/record/record.ts'

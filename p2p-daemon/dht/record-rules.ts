@@ -19,11 +19,7 @@ export interface RecordRules {
  * of the address the key was made from.
  * @throws InvalidRecordError
  */
-export function checkRecord(
-  key: Uint8Array,
-  bytes: Uint8Array,
-  rules: RecordRules,
-): AddressRecord {
+export function checkRecord(key: Uint8Array, bytes: Uint8Array, rules: RecordRules): AddressRecord {
   const record = decodeRecord(bytes)
   if (Buffer.compare(key, recordKey(record.address)) !== 0) {
     throw new InvalidRecordError('The record belongs to another address.')

@@ -53,7 +53,9 @@ export function peerIdOf(address: Multiaddr): string | undefined {
 /** The address without its peer id: what is kept and told to others. */
 export function withoutPeerId(address: Multiaddr): string {
   const peerId = peerIdOf(address)
-  return peerId === undefined ? address.toString() : address.decapsulate(`/p2p/${peerId}`).toString()
+  return peerId === undefined
+    ? address.toString()
+    : address.decapsulate(`/p2p/${peerId}`).toString()
 }
 
 /**

@@ -77,9 +77,8 @@ export class Dialler implements Startable {
     }
   }
 
-  *#targets(): Iterable<Target> {
-    yield* this.#bootstrap
-    yield* this.#peers.values()
+  #targets(): Target[] {
+    return [...this.#bootstrap, ...this.#peers.values()]
   }
 
   #tick(): void {

@@ -67,7 +67,7 @@ export function encodeMessage(message: RangeMessage): Uint8Array {
 /** @throws ProtocolViolationError, and nothing else, whatever the bytes */
 export function decodeMessage(bytes: Uint8Array): RangeMessage {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  switch (view[0]) {
+  switch (view.at(0) ?? 0) {
     case RANGE:
       return decodeRange(view)
     case HEAD:

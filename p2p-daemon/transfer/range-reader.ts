@@ -67,7 +67,7 @@ export class RangeReader {
       const length = this.#outstanding[0] ?? 0
       if (!isFirst) this.#checkHead(await this.#receive(), position, length)
       isFirst = false
-      for (let left = length; left > 0; ) {
+      for (let left = length; left > 0;) {
         const message = await this.#receive()
         if (message.type !== 'data' || message.bytes.length > left) throw unexpected(message)
         left -= message.bytes.length
@@ -90,7 +90,8 @@ export class RangeReader {
   #checkHead(message: RangeMessage, start: number, length: number): asserts message is Head {
     if (message.type !== 'head') throw unexpected(message)
     const { sizeBytes } = message
-    if (message.start === start && message.length === length && sizeBytes === this.#sizeBytes) return
+    if (message.start === start && message.length === length && sizeBytes === this.#sizeBytes)
+      return
     throw new ProtocolViolationError('The peer answered with another range than asked for.')
   }
 
@@ -133,6 +134,7 @@ function unexpected(message: RangeMessage): ProtocolViolationError {
 function toError(message: Extract<RangeMessage, { type: 'error' }>): Error {
   const { code, message: text, sizeBytes } = message
   if (code === 'BZZZ_BLOB_NOT_FOUND') return new BlobNotFoundError(text)
-  if (code === 'BZZZ_RANGE_NOT_SATISFIABLE') return new RangeNotSatisfiableError(text, sizeBytes ?? 0)
+  if (code === 'BZZZ_RANGE_NOT_SATISFIABLE')
+    return new RangeNotSatisfiableError(text, sizeBytes ?? 0)
   return new RemoteError(code, STATUS_BY_CODE[code] ?? 500, text, {})
 }

@@ -84,7 +84,10 @@ describe('record-dht', () => {
 
   it('refuses to put a record whose signature is not its author’s', async () => {
     const address = 'bzzz://agent@project/forged'
-    const forged = { ...record('walnut', address, 1), author: cluster.node('acacia').nodeKey.peerId }
+    const forged = {
+      ...record('walnut', address, 1),
+      author: cluster.node('acacia').nodeKey.peerId,
+    }
     const put = table('walnut').putRecord(address, encodeRecord(forged))
     await expect(put).rejects.toBeInstanceOf(InvalidRecordError)
   })

@@ -40,7 +40,7 @@ class LargeBlob implements Pick<BlobStore, 'get' | 'stat'> {
   }
 
   async *#body(start: number, end: number): AsyncGenerator<Uint8Array> {
-    for (let offset = start; offset <= end; ) {
+    for (let offset = start; offset <= end;) {
       const base = offset - (offset % MiB)
       const bytes = this.#at(base).subarray(offset - base, Math.min(MiB, end + 1 - base))
       this.bytesRead += bytes.length
@@ -71,10 +71,7 @@ beforeAll(async () => {
   cluster = await startCluster({
     names: ['walnut', 'ironwood'],
     attach: ({ name, log, mesh, registry }) => {
-      const transfer = new StreamTransfer(
-        { log, mesh, registry, store },
-        { stallTimeoutMs: 5_000 },
-      )
+      const transfer = new StreamTransfer({ log, mesh, registry, store }, { stallTimeoutMs: 5_000 })
       transfers.set(name, transfer)
       return [transfer]
     },
