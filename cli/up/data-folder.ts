@@ -103,18 +103,11 @@ async function readMarker(path: string): Promise<Marker> {
   return marker
 }
 
-/** Makes the folder ours. The marker comes first: what is made after it is known to be our own. */
-export async function createDataFolder(dataDir: string): Promise<DataLayout> {
-  const layout = layoutOf(dataDir)
-  await mkdir(layout.root, { recursive: true })
-  await writeMarker(layout, {
-    format: FORMAT,
-    createdBy: VERSION,
-    createdAt: new Date().toISOString(),
-  })
-  return layout
+export function newMarker(): Marker {
+  return { format: FORMAT, createdBy: VERSION, createdAt: new Date().toISOString() }
 }
 
+/** Makes the folder ours. The marker comes first: what is made after it is known to be our own. */
 export async function writeMarker(layout: DataLayout, marker: Marker): Promise<void> {
   await writeDurable(layout.marker, JSON.stringify(marker, null, 2) + '\n')
 }

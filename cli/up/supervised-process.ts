@@ -120,7 +120,8 @@ export class SupervisedProcess<Ready> {
       this.#onReady(ready)
       return { child, exited, ready, startedAtMs }
     } catch (error) {
-      killGroup(child)
+      if (signal.aborted) await this.#end(child)
+      else killGroup(child)
       await exited
       signal.throwIfAborted()
       const lastWords = isSaid(error) ? '' : await readLastWords(logFile, logStart)

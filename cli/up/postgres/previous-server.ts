@@ -18,10 +18,7 @@ const SHUTDOWN_TIMEOUT_MS = 5_000
  * whose process is gone is left: Postgres itself checks what that server may still share.
  * Only for the holder of the folder's lock.
  */
-export async function stopPreviousServer(
-  dataDir: string,
-  { log }: { log: Logger },
-): Promise<void> {
+export async function stopPreviousServer(dataDir: string, { log }: { log: Logger }): Promise<void> {
   const file = join(dataDir, 'postmaster.pid')
   const pid = await readPid(file)
   if (pid === null || !isAlive(pid)) return

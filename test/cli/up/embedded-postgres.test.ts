@@ -96,8 +96,11 @@ describe('embedded-postgres', () => {
 
   it('listens on loopback only and asks for the password', async () => {
     const url = new URL(await create().start())
-    const settings = await query(url.href, `select current_setting('listen_addresses') as listen,
-      current_setting('unix_socket_directories') as sockets, current_setting('fsync') as fsync`)
+    const settings = await query(
+      url.href,
+      `select current_setting('listen_addresses') as listen,
+      current_setting('unix_socket_directories') as sockets, current_setting('fsync') as fsync`,
+    )
     expect(settings).toEqual([{ listen: '127.0.0.1', sockets: '', fsync: 'on' }])
     url.password = 'wrong'
     await expect(query(url.href, 'select 1')).rejects.toThrow(/password authentication failed/)

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+// Runs the command with the Node that the project depends on, as the one that was called may be
+// too old to run TypeScript. Plain JavaScript, so that any Node can read this file.
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const NODE_MAJOR_MIN = 24
+const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+
+function findNode() {
+  try {
+    const manifest = createRequire(import.meta.url).resolve('node/package.json')
+    const path = join(dirname(manifest), 'bin', 'node')
+    return existsSync(path) ? path : null
+  } catch {
+    return null
+  }
+}
+
+async function runWith(node) {
+  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit' })
+  // A terminal sends Ctrl-C to both processes; other signals reach this one alone.
+  process.on('SIGINT', () => undefined)
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  child.on('error', (error) => {
+    process.stderr.write(`bzzz: ${node} cannot be run: ${error.message} (BZZZ_PROCESS_START)\n`)
+    process.exitCode = 1
+  })
+  child.on('exit', (code, signal) => {
+    process.exitCode = code ?? (signal ? 1 : 0)
+  })
+}
+
+if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
+  await import('./main.ts')
+} else {
+  const node = findNode()
+  if (node) await runWith(node)
+  else {
+    process.stderr.write(
+      `bzzz: Node ${NODE_MAJOR_MIN} or newer is needed and this is ${process.versions.node}: run npm install. (BZZZ_PROCESS_START)\n`,
+    )
+    process.exitCode = 1
+  }
+}

@@ -1,0 +1,52 @@
+import { Command, CommanderError } from 'commander'
+
+import { VERSION } from '../shared/version.ts'
+import { getCommand } from './commands/get.ts'
+import { putCommand } from './commands/put.ts'
+import { resolveCommand } from './commands/resolve.ts'
+import { statusCommand } from './commands/status.ts'
+import { tokenCommand } from './commands/token.ts'
+import { upCommand } from './commands/up.ts'
+import { versionCommand } from './commands/version.ts'
+import { EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, failureText, EXIT_FAILED } from './failure.ts'
+import type { CommandHost } from './host.ts'
+
+function createProgram(host: CommandHost): Command {
+  const program = new Command('bzzz')
+    .description('One memory and one switchboard for a small cluster of AI agents.')
+    .version(VERSION)
+    .exitOverride()
+    .showHelpAfterError('(bzzz --help says more)')
+    .configureOutput({
+      writeOut: (text) => void host.stdout.write(text),
+      writeErr: (text) => void host.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'bzzz: ')),
+      getOutHelpWidth: () => host.stdout.columns ?? 80,
+      getErrHelpWidth: () => host.stderr.columns ?? 80,
+    })
+  for (const add of [
+    upCommand,
+    statusCommand,
+    putCommand,
+    getCommand,
+    resolveCommand,
+    tokenCommand,
+    versionCommand,
+  ]) {
+    add(program, host)
+  }
+  return program
+}
+
+/** Runs one command. Returns the exit code; what went wrong is one line on stderr. */
+export async function runCli(args: readonly string[], host: CommandHost): Promise<number> {
+  try {
+    await createProgram(host).parseAsync(args, { from: 'user' })
+    return EXIT_OK
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE
+    if (host.signal.aborted) return EXIT_INTERRUPTED
+    host.stderr.write(failureText(error))
+    return EXIT_FAILED
+  }
+}

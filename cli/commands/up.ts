@@ -1,0 +1,42 @@
+import type { Command } from 'commander'
+
+import { readUpConfig } from '../config.ts'
+import type { CommandHost } from '../host.ts'
+import { NODES_MAX, PORT_OFFSET_MAX } from '../up/constants.ts'
+import { up } from '../up/up.ts'
+import { integer } from './integer.ts'
+
+interface Options {
+  data?: string
+  nodes?: number
+  portOffset?: number
+  json?: boolean
+  verbose?: boolean
+}
+
+export function upCommand(program: Command, host: CommandHost): void {
+  program
+    .command('up')
+    .description('run a cluster on this machine until Ctrl-C')
+    .option('--data <dir>', 'folder that everything is kept in (default: .bzzz)')
+    .option(
+      '--nodes <n>',
+      `nodes to run, 1 to ${NODES_MAX} (default: as last time, 3 at first)`,
+      (text) => integer(text, 1, NODES_MAX),
+    )
+    .option('--port-offset <n>', 'add this to every port (default: 0)', (text) =>
+      integer(text, 0, PORT_OFFSET_MAX),
+    )
+    .option('--json', 'print one line of JSON once it is ready; logs go to stderr')
+    .option('--verbose', 'show the logs of all parts as well')
+    .action(async (options: Options) => {
+      const config = readUpConfig(host.env)
+      await up(host, config, {
+        dataDir: options.data ?? config.BZZZ_DATA,
+        nodes: options.nodes,
+        offset: options.portOffset ?? config.BZZZ_PORT_OFFSET,
+        json: options.json ?? false,
+        verbose: options.verbose ?? false,
+      })
+    })
+}

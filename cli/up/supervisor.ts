@@ -1,0 +1,185 @@
+import { join } from 'node:path'
+
+import type { Logger } from '../../shared/log/log.ts'
+import { migrateDatabase, openDatabase } from '../../shared/db/database.ts'
+import { VERSION } from '../../shared/version.ts'
+import type { Output } from '../host.ts'
+import { partProcess, type PartSpec, type ReadyMessage } from './child-process.ts'
+import { writeMarker, type Marker } from './data-folder.ts'
+import type { LogFollower } from './log-file.ts'
+import { waitForMesh, writeAllowLists } from './mesh.ts'
+import { connectHost, gatewayPart, nodeEndpoint, nodePart, type PartsContext } from './parts.ts'
+import { EmbeddedPostgres } from './postgres/embedded-postgres.ts'
+import { POSTGRES_MAJOR } from './postgres/initialise.ts'
+import type { RunningFile, RunningState } from './running-file.ts'
+import { Steps } from './steps.ts'
+import { SupervisedProcess } from './supervised-process.ts'
+
+export interface SupervisorComponents {
+  log: Logger
+  /** Where the steps of the start are told to a person. */
+  output: Output
+  runningFile: RunningFile
+  follower: LogFollower | null
+}
+
+export interface SupervisorInit extends Omit<PartsContext, 'databaseURL'> {
+  marker: Marker
+  token: string
+  /** Null for the embedded server. */
+  databaseURL: string | null
+}
+
+/**
+ * Runs the parts of a cluster on one machine. Order: database, nodes, the mesh between them,
+ * gateway; stopped in reverse. Nodes and gateway are told to start at once and awaited in order.
+ */
+export class Supervisor {
+  readonly #components: SupervisorComponents
+  readonly #init: SupervisorInit
+  readonly #postgres: EmbeddedPostgres | null
+  #nodes: SupervisedProcess<ReadyMessage>[] = []
+  #gateway: SupervisedProcess<ReadyMessage> | null = null
+  #ready = false
+
+  constructor(components: SupervisorComponents, init: SupervisorInit) {
+    this.#components = components
+    this.#init = init
+    this.#postgres = init.databaseURL === null ? this.#createPostgres() : null
+  }
+
+  /** @throws when a part does not come up; the caller then calls `stop`. */
+  async start({ signal }: { signal: AbortSignal }): Promise<RunningState> {
+    const { plan, host, token, layout } = this.#init
+    await this.#tellState()
+    const steps = new Steps(
+      { output: this.#components.output },
+      {
+        names: [
+          this.#postgres ? 'postgres' : 'database',
+          ...plan.nodes.map(({ name }) => name),
+          'mesh',
+          'gateway',
+        ],
+      },
+    )
+    const databaseURL = await steps.run(this.#startDatabase(signal))
+    const context = { ...this.#init, databaseURL }
+    this.#nodes = plan.nodes.map((node) => this.#supervise(nodePart(context, node)))
+    this.#gateway = this.#supervise(gatewayPart(context))
+    const starting = [...this.#nodes, this.#gateway].map((part) => part.start({ signal }))
+    // The first failure among them ends the start, whichever part is awaited at the time.
+    const all = Promise.all(starting)
+    all.catch(() => undefined)
+    const meshNodes = []
+    for (const [index, node] of plan.nodes.entries()) {
+      await steps.run(Promise.race([starting[index], all]))
+      const { peerId = '' } = await starting[index]!
+      const dataDir = join(layout.nodes, node.name)
+      meshNodes.push({ name: node.name, dataDir, endpoint: nodeEndpoint(host, node), peerId })
+    }
+    await writeAllowLists(meshNodes)
+    await steps.run(Promise.race([waitForMesh(meshNodes, { token, signal }), failureOf(all)]))
+    await steps.run(all)
+    this.#ready = true
+    return this.#tellState()
+  }
+
+  /** Within 5 s, whatever the parts do; `force` makes it at once. Nothing is left running. */
+  async stop(options: { force?: AbortSignal } = {}): Promise<void> {
+    this.#ready = false
+    await this.#gateway?.stop(options)
+    await Promise.all(this.#nodes.map((node) => node.stop(options)))
+    await this.#postgres?.stop(options)
+    await this.#components.runningFile.remove()
+    await this.#components.follower?.stop()
+  }
+
+  async #startDatabase(signal: AbortSignal): Promise<string> {
+    const { log, follower } = this.#components
+    const { layout } = this.#init
+    if (this.#postgres) follower?.follow('postgres', join(layout.logs, 'postgres.log'))
+    const url = this.#postgres
+      ? await this.#postgres.start({ signal })
+      : (this.#init.databaseURL ?? '')
+    const database = openDatabase(url, { log })
+    try {
+      const migrations = await migrateDatabase(database.db)
+      if (migrations.length > 0) log.info({ migrations }, 'database migrated')
+    } finally {
+      await database.close()
+    }
+    return url
+  }
+
+  #createPostgres(): EmbeddedPostgres {
+    const { layout, marker } = this.#init
+    return new EmbeddedPostgres(
+      { log: this.#components.log },
+      {
+        folder: layout.postgres,
+        logFile: join(layout.logs, 'postgres.log'),
+        initialised: marker.postgres !== undefined,
+        onInitialised: () =>
+          writeMarker(layout, { ...marker, postgres: { major: POSTGRES_MAJOR } }),
+        onReady: () => this.#partReady(),
+      },
+    )
+  }
+
+  #supervise(part: PartSpec): SupervisedProcess<ReadyMessage> {
+    const { log, follower } = this.#components
+    follower?.follow(part.name, part.logFile)
+    return new SupervisedProcess(
+      { log },
+      { spec: partProcess(part), onReady: () => this.#partReady() },
+    )
+  }
+
+  /** A part that was started again has another process id. */
+  #partReady(): void {
+    if (!this.#ready) return
+    this.#tellState().catch((error: unknown) => {
+      this.#components.log.error({ err: error }, 'running.json cannot be written')
+    })
+  }
+
+  /** Writes down who runs where, so that `bzzz status` and the next start find it. */
+  async #tellState(): Promise<RunningState> {
+    const { layout, plan, host } = this.#init
+    const at = (port: number) => `http://${connectHost(host)}:${port}`
+    const postgresPid = await this.#postgres?.pid()
+    const parts = [...this.#nodes, ...(this.#gateway ? [this.#gateway] : [])]
+    const processes = [
+      ...(postgresPid ? [['postgres', postgresPid] as const] : []),
+      ...parts.map((part) => [part.name, part.pid] as const),
+    ]
+    const state = {
+      pid: process.pid,
+      version: VERSION,
+      dataDir: layout.root,
+      tokenFile: layout.adminToken,
+      ready: this.#ready,
+      endpoints: {
+        gateway: at(plan.gateway),
+        metrics: at(plan.gatewayMetrics),
+        functions: Object.fromEntries(
+          Object.entries(plan.functions).map(([name, port]) => [name, at(port)]),
+        ),
+        nodes: plan.nodes.map((node) => ({ name: node.name, http: nodeEndpoint(host, node) })),
+      },
+      processes: Object.fromEntries(
+        processes.filter((entry): entry is readonly [string, number] => entry[1] !== null),
+      ),
+    }
+    await this.#components.runningFile.write(state)
+    return state
+  }
+}
+
+/** Only the failure of `all`: its success decides nothing. */
+function failureOf(all: Promise<unknown>): Promise<never> {
+  return new Promise((_, reject) => {
+    all.catch(reject)
+  })
+}
