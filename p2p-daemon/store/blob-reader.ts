@@ -10,6 +10,7 @@ import { satisfiedRange } from './byte-range.ts'
 import { ChunkHasher, ChunkHashes } from './chunk-hashes.ts'
 import { CHUNK_BYTES, READ_AHEAD_CHUNKS } from './constants.ts'
 import { type DiskFile, type DiskFiles, errorCode } from './disk-files.ts'
+import type { HashLocks } from './hash-locks.ts'
 import type { PackLog } from './pack-log.ts'
 import { RECORD_HEADER_BYTES } from './pack-record.ts'
 import type { PackSegments } from './pack-segments.ts'
@@ -23,6 +24,7 @@ interface Components {
   index: PrimaryIndex
   segments: PackSegments
   packLog: PackLog
+  locks: HashLocks
   quarantine: Quarantine
 }
 
@@ -53,10 +55,28 @@ export class BlobReader {
       }
       const hashes = await this.#rebuildChunkHashes(hash, location, signal)
       const stored = await this.#storedChunkHashes(hash, location)
-      if (stored === undefined) await this.#appendChunkHashes(hash, location, hashes)
+      if (stored === undefined) await this.#rewrite(hash, location, hashes.encode(hash))
       return true
     } catch (error) {
       if (error instanceof BlobCorruptError) return false
+      throw error
+    }
+  }
+
+  /**
+   * Writes the record of a blob anew, away from `segment`. A bad blob goes into quarantine
+   * instead, one that is no longer there needs nothing.
+   */
+  async relocate(hash: string, segment: number): Promise<void> {
+    const location = this.#components.index.get(hash)
+    if (location?.segment !== segment) return
+    try {
+      const payload = location.loose
+        ? (await this.#rebuildChunkHashes(hash, location)).encode(hash)
+        : await this.#readPacked(hash, location)
+      await this.#rewrite(hash, location, payload)
+    } catch (error) {
+      if (error instanceof BlobCorruptError || error instanceof BlobNotFoundError) return
       throw error
     }
   }
@@ -175,7 +195,8 @@ export class BlobReader {
     const stored = await this.#storedChunkHashes(hash, location)
     if (stored !== undefined) return stored
     const hashes = await this.#rebuildChunkHashes(hash, location, signal)
-    await this.#appendChunkHashes(hash, location, hashes)
+    // Best effort: without them the next read only takes longer.
+    await this.#rewrite(hash, location, hashes.encode(hash)).catch(() => undefined)
     return hashes
   }
 
@@ -222,17 +243,14 @@ export class BlobReader {
     return this.#condemn(hash, location, 'its bytes have another hash')
   }
 
-  /** Best effort: without them the next read only takes longer. */
-  async #appendChunkHashes(
-    hash: string,
-    location: BlobLocation,
-    hashes: ChunkHashes,
-  ): Promise<void> {
-    const { index, packLog } = this.#components
-    if (!sameLocation(index.get(hash), location)) return
-    const payload = hashes.encode(hash)
-    const value = location.sizeBytes
-    await packLog.append({ kind: 'loose', hash, value, payload }).catch(() => undefined)
+  /** Appends the record anew, unless the blob was deleted or rewritten meanwhile. */
+  async #rewrite(hash: string, location: BlobLocation, payload: Buffer): Promise<void> {
+    const { index, packLog, locks } = this.#components
+    await locks.run(hash, async () => {
+      if (!sameLocation(index.get(hash), location)) return
+      const kind = location.loose ? 'loose' : 'blob'
+      await packLog.append({ kind, hash, value: location.sizeBytes, payload })
+    })
   }
 
   async #open(hash: string, location: BlobLocation): Promise<DiskFile> {

@@ -52,5 +52,11 @@ export const REBUILD_BATCH_RECORDS = 400_000
 /** Chunks read ahead of the consumer of a large blob: hashing and reading overlap. */
 export const READ_AHEAD_CHUNKS = 2
 
+/** Copies of a compaction are written in pieces of this size. */
+export const COMPACT_WRITE_BYTES = 4 * MiB
+
+/** Segments smaller than this share of the largest are merged when there are several. */
+export const SEGMENT_SMALL_SHARE = 1 / 8
+
 /** A segment is worth compacting when this share of it is garbage. */
 export const COMPACT_GARBAGE_SHARE_MIN = 0.5

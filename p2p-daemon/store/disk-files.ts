@@ -161,6 +161,32 @@ export class NodeDiskFiles implements DiskFiles {
   }
 }
 
+/** A new file that is on the disk when this resolves; its name is after the directory's sync. */
+export async function writeNewFile(
+  files: DiskFiles,
+  path: string,
+  bytes: Uint8Array,
+): Promise<void> {
+  const file = await files.open(path, 'create')
+  try {
+    const written = await file.write([bytes], 0)
+    if (written !== bytes.byteLength) throw shortWrite(written)
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** The kernel writes less than asked when the disk is full; the next write would say so. */
+export function shortWrite(writtenBytes: number): Error {
+  return Object.assign(new Error(`Only ${writtenBytes} bytes were written.`), { code: 'ENOSPC' })
+}
+
+/** Whether the operating system refused something, as opposed to a fault of the program. */
+export function isDiskError(error: unknown): boolean {
+  return /^E[A-Z0-9]+$/.test(errorCode(error) ?? '')
+}
+
 export function errorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined
   return typeof error.code === 'string' ? error.code : undefined

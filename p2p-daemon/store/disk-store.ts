@@ -12,6 +12,7 @@ import type {
 } from './blob-store.ts'
 import {
   CHUNK_BYTES,
+  COMPACT_GARBAGE_SHARE_MIN,
   LIST_PAGE_ROWS,
   PACK_BLOB_BYTES_MAX,
   PROBE_INTERVAL_MS,
@@ -19,6 +20,7 @@ import {
 } from './constants.ts'
 import { type DiskFiles, NodeDiskFiles } from './disk-files.ts'
 import { hashOnly } from './loose-files.ts'
+import type { CompactionResult } from './pack-compaction.ts'
 import { type StoreHealth, WriteGate } from './store-health.ts'
 import { NO_STORE_LOG, type StoreLog } from './store-log.ts'
 import { NO_STORE_METRICS, secondsSince, type StoreMetrics } from './store-metrics.ts'
@@ -63,6 +65,8 @@ export class DiskStore implements BlobStore {
   readonly #putting = new Map<string, Promise<unknown>>()
   #parts: StoreParts | undefined
   #starting: Promise<void> | undefined
+  #compacting: Promise<CompactionResult> | undefined
+  #stopping = new AbortController()
 
   constructor(components: DiskStoreComponents, init: DiskStoreInit) {
     this.#components = components
@@ -105,12 +109,15 @@ export class DiskStore implements BlobStore {
     this.#metrics.storeBytes(parts.index.usage().bytes)
   }
 
-  /** Waits for puts that are with the disk already. */
+  /** Puts that are with the disk already are finished, those still arriving are refused. */
   async stop(): Promise<void> {
     await this.#starting?.catch(() => undefined)
     const parts = this.#parts
     this.#parts = undefined
     this.#starting = undefined
+    this.#stopping.abort(new StorageUnavailableError('The store is stopped.'))
+    this.#stopping = new AbortController()
+    await this.#compacting?.catch(() => undefined)
     await this.#gate.stop()
     await parts?.close()
   }
@@ -208,6 +215,35 @@ export class DiskStore implements BlobStore {
     const good = await this.#started().reader.verify(id, options.signal)
     this.#metrics.io('verify', secondsSince(startedMs), sizeBytes)
     return good
+  }
+
+  /**
+   * Gives the space of deleted blobs back and takes in loose files that no record speaks of. Puts
+   * and reads go on meanwhile. A second call while one runs waits for that one.
+   */
+  compact(
+    options: { garbageShareMin?: number; signal?: AbortSignal } = {},
+  ): Promise<CompactionResult> {
+    this.#compacting ??= this.#compact(options).finally(() => {
+      this.#compacting = undefined
+    })
+    return this.#compacting
+  }
+
+  async #compact(options: {
+    garbageShareMin?: number
+    signal?: AbortSignal
+  }): Promise<CompactionResult> {
+    const { compaction, orphans } = this.#started()
+    const startedMs = performance.now()
+    const { signal: stopping } = this.#stopping
+    const signal = AbortSignal.any([stopping, ...(options.signal ? [options.signal] : [])])
+    const garbageShareMin = options.garbageShareMin ?? COMPACT_GARBAGE_SHARE_MIN
+    const result = await compaction.run({ garbageShareMin, signal })
+    const adopted = await orphans.adopt(signal)
+    this.#metrics.io('compact', secondsSince(startedMs), Math.max(result.reclaimedBytes, 0))
+    this.#log.info({ ...result, adopted }, 'the blob store was compacted')
+    return result
   }
 
   async #putPacked(

@@ -143,7 +143,7 @@ export class IndexDatabase {
   page(after: string, limit: number): BlobStat[] {
     const sql = 'SELECT hash, size FROM blobs WHERE hash > ? ORDER BY hash LIMIT ?'
     return this.#all(sql, key(after), limit).map((row) => ({
-      hash: Buffer.from(row['hash'] as Uint8Array).toString('hex'),
+      hash: hashOf(row),
       sizeBytes: Number(row['size']),
     }))
   }
@@ -165,6 +165,10 @@ export class IndexDatabase {
     const sql = `SELECT 1 FROM segments JOIN dead USING (segment)
       WHERE dead.hash = ? AND dead.sequence <= ? AND segment <> ? LIMIT 1`
     return this.#get(sql, key(hash), upTo, exceptSegment) !== undefined
+  }
+
+  hashesIn(segment: number): string[] {
+    return this.#all('SELECT hash FROM blobs WHERE segment = ?', segment).map(hashOf)
   }
 
   removeDeleted(): void {
@@ -218,18 +222,22 @@ export class IndexDatabase {
     return { blobs, bytes, liveBytes }
   }
 
-  /** Loose blobs of the index whose file a walk did not see. */
-  looseWithout(seen: () => Iterable<string>): string[] {
+  /** Between these two a walk over the loose files says what it saw. */
+  beginSeen(): void {
     this.#db.exec('CREATE TEMP TABLE seen (hash BLOB PRIMARY KEY) WITHOUT ROWID')
-    try {
-      for (const hash of seen()) this.#run('INSERT OR IGNORE INTO temp.seen VALUES (?)', key(hash))
-      const sql =
-        'SELECT hash FROM blobs WHERE loose = 1 AND hash NOT IN (SELECT hash FROM temp.seen)'
-      return this.#all(sql).map((row) => Buffer.from(row['hash'] as Uint8Array).toString('hex'))
-    } finally {
-      this.#statements.clear()
-      this.#db.exec('DROP TABLE temp.seen')
-    }
+  }
+
+  addSeen(hash: string): void {
+    this.#run('INSERT OR IGNORE INTO seen VALUES (?)', key(hash))
+  }
+
+  /** Loose blobs that the walk did not see. */
+  endSeen(): string[] {
+    const sql = 'SELECT hash FROM blobs WHERE loose = 1 AND hash NOT IN (SELECT hash FROM seen)'
+    const missing = this.#all(sql).map(hashOf)
+    this.#statements.clear()
+    this.#db.exec('DROP TABLE seen')
+    return missing
   }
 
   #statement(sql: string): StatementSync {
@@ -267,4 +275,8 @@ function sqliteCode(error: unknown): number | undefined {
 
 function key(hash: string): Buffer {
   return Buffer.from(hash, 'hex')
+}
+
+function hashOf(row: Record<string, unknown>): string {
+  return Buffer.from(row['hash'] as Uint8Array).toString('hex')
 }

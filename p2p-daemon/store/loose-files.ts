@@ -1,10 +1,10 @@
+import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 
 import { ChunkHasher, type ChunkHashes } from './chunk-hashes.ts'
 import { SYNCS_AT_ONCE_MAX } from './constants.ts'
-import type { DiskFiles } from './disk-files.ts'
+import { type DiskFiles, shortWrite } from './disk-files.ts'
 import { Slots } from './hash-locks.ts'
-import { shortWrite } from './pack-segments.ts'
 import type { StoreLayout } from './store-layout.ts'
 import { secondsSince, type StoreMetrics } from './store-metrics.ts'
 
@@ -21,7 +21,6 @@ export class LooseFiles {
   readonly #layout: StoreLayout
   readonly #metrics: StoreMetrics
   readonly #syncs = new Slots(SYNCS_AT_ONCE_MAX)
-  #staged = 0
 
   constructor(components: { files: DiskFiles; layout: StoreLayout; metrics: StoreMetrics }) {
     this.#files = components.files
@@ -38,8 +37,7 @@ export class LooseFiles {
     chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     refuse: (cause: unknown) => Error,
   ): Promise<StagedBlob> {
-    this.#staged += 1
-    const tempPath = join(this.#layout.temp, `${process.pid}-${this.#staged}.part`)
+    const tempPath = join(this.#layout.temp, `${randomUUID()}.part`)
     const disk = <T>(work: Promise<T>): Promise<T> =>
       work.catch((error: unknown) => {
         throw refuse(error)

@@ -1,4 +1,5 @@
-import type { DiskFile } from './disk-files.ts'
+import { StorageUnavailableError } from '../../shared/errors.ts'
+import { type DiskFile, shortWrite } from './disk-files.ts'
 import {
   cutHash,
   encodeRecordHeader,
@@ -6,7 +7,7 @@ import {
   type RecordHeader,
   SEGMENT_HEADER_BYTES,
 } from './pack-record.ts'
-import { type PackSegments, shortWrite } from './pack-segments.ts'
+import type { PackSegments } from './pack-segments.ts'
 import type { WriteGate } from './store-health.ts'
 import { secondsSince, type StoreMetrics } from './store-metrics.ts'
 
@@ -67,6 +68,7 @@ export class PackLog {
   #cuts: { segment: number; sizeBytes: number }[] = []
   #nextSegment = 1
   #nextSequence = 1
+  #stopped = false
 
   constructor(
     components: {
@@ -107,6 +109,7 @@ export class PackLog {
       await new Promise<void>((resolve) => this.#room.push(resolve))
       signal?.throwIfAborted()
     }
+    if (this.#stopped) throw new StorageUnavailableError('The store is stopped.')
     this.#gate.assertWritable()
     return new Promise((resolve, reject) => {
       this.#queue.push({ entry, bytes, resolve, reject })
@@ -118,10 +121,11 @@ export class PackLog {
   /** After a failure: a fresh segment that begins with what is to be cut from the bad ones. */
   async reopen(): Promise<void> {
     await this.#running
-    if (this.#active === undefined) await this.#rotate()
+    if (this.#active === undefined && !this.#stopped) await this.#rotate()
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true
     await this.#running
     await this.#active?.file.close()
     this.#active = undefined

@@ -4,13 +4,17 @@ import type { DiskFile } from './disk-files.ts'
 import type { PackRecord } from './pack-log.ts'
 import { decodeRecordHeader, RECORD_HEADER_BYTES, RECORD_MAGIC } from './pack-record.ts'
 
+const NOTHING = Buffer.alloc(0)
+
 export interface ScanInit {
   segment: number
   salt: Buffer
   from: number
   to: number
-  /** Payloads of blobs from here on are checked against their hash, those before are not read. */
+  /** Payloads of blobs from here on are checked against their hash, those before are not. */
   verifyFrom: number
+  /** Read every payload and hand it over; otherwise only what must be checked is read. */
+  withPayloads?: boolean
   signal?: AbortSignal | undefined
 }
 
@@ -30,7 +34,8 @@ export interface ScanResult {
 export async function scanSegment(
   file: DiskFile,
   init: ScanInit,
-  onRecord: (record: PackRecord) => Promise<void> | undefined,
+  /** The payload is a view that the next record overwrites; empty unless asked for. */
+  onRecord: (record: PackRecord, payload: Buffer) => Promise<void> | undefined,
 ): Promise<ScanResult> {
   const window = new ScanWindow(file, init.to)
   const corrupt: { hash: string; offset: number }[] = []
@@ -46,18 +51,20 @@ export async function scanSegment(
       offset = await window.find(RECORD_MAGIC, offset + 1, init.signal)
       continue
     }
-    if (header.kind === 'blob' && offset >= init.verifyFrom) {
+    const check = header.kind === 'blob' && offset >= init.verifyFrom
+    let payload: Buffer = NOTHING
+    if (check || init.withPayloads === true) {
       const payloadAt = offset + RECORD_HEADER_BYTES
-      const payload =
+      payload =
         window.cached(payloadAt, header.payloadBytes) ??
         (await window.read(payloadAt, header.payloadBytes, init.signal))
-      if (hashBytes(payload) !== header.hash) {
-        corrupt.push({ hash: header.hash, offset })
-        offset = end
-        continue
-      }
     }
-    const busy = onRecord({ ...header, segment: init.segment, offset })
+    if (check && hashBytes(payload) !== header.hash) {
+      corrupt.push({ hash: header.hash, offset })
+      offset = end
+      continue
+    }
+    const busy = onRecord({ ...header, segment: init.segment, offset }, payload)
     if (busy !== undefined) await busy
     skippedBytes += offset - validBytes
     validBytes = end

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 
-import type { DiskFile, DiskFiles } from './disk-files.ts'
+import { StorageUnavailableError } from '../../shared/errors.ts'
+import { type DiskFile, type DiskFiles, shortWrite } from './disk-files.ts'
 import {
   decodeSegmentHeader,
   encodeSegmentHeader,
@@ -23,6 +24,7 @@ export class PackSegments {
   readonly #directory: string
   readonly #openMax: number
   readonly #open = new Map<number, OpenSegment>()
+  #closed = false
 
   constructor(components: { files: DiskFiles }, init: { directory: string; openMax: number }) {
     this.#files = components.files
@@ -110,17 +112,24 @@ export class PackSegments {
     }
   }
 
+  async sizeBytes(segment: number): Promise<number> {
+    return (await this.#files.stat(this.path(segment)))?.sizeBytes ?? 0
+  }
+
   async remove(segment: number): Promise<void> {
     this.#evict(segment)
     await this.#files.unlink(this.path(segment))
     await this.#files.syncDirectory(this.#directory)
   }
 
+  /** Nothing can be read afterwards. */
   closeAll(): void {
+    this.#closed = true
     for (const segment of this.#open.keys()) this.#evict(segment)
   }
 
   #acquire(segment: number): OpenSegment {
+    if (this.#closed) throw new StorageUnavailableError('The store is stopped.')
     let open = this.#open.get(segment)
     if (open === undefined) {
       const oldest = this.#open.size >= this.#openMax ? this.#open.keys().next().value : undefined
@@ -151,9 +160,4 @@ export class PackSegments {
   #unfinishedPath(segment: number): string {
     return `${this.path(segment)}${UNFINISHED}`
   }
-}
-
-/** The kernel writes less than asked when the disk is full; the next write would say so. */
-export function shortWrite(writtenBytes: number): Error {
-  return Object.assign(new Error(`Only ${writtenBytes} bytes were written.`), { code: 'ENOSPC' })
 }

@@ -1,4 +1,7 @@
+import assert from 'node:assert/strict'
+
 import { type BlobLocation, locationOf, recordBytes, sameLocation } from './blob-location.ts'
+import { StorageUnavailableError } from '../../shared/errors.ts'
 import type { BlobStat } from './blob-store.ts'
 import type { IndexDatabase, SegmentState } from './index-database.ts'
 import type { PackRecord } from './pack-log.ts'
@@ -27,6 +30,7 @@ export class PrimaryIndex {
   #bytes: number
   #sequence: number
   #timer: NodeJS.Timeout | undefined
+  #closed = false
 
   constructor(
     components: { database: IndexDatabase; onFlushFailed: (error: unknown) => void },
@@ -44,6 +48,7 @@ export class PrimaryIndex {
 
   get(hash: string): BlobLocation | undefined {
     const pending = this.#pending.get(hash)
+    if (this.#closed) throw new StorageUnavailableError('The store is stopped.')
     return pending === undefined ? this.#db.blob(hash) : (pending ?? undefined)
   }
 
@@ -84,15 +89,17 @@ export class PrimaryIndex {
   }
 
   /** Compaction copied a record. The copy takes over unless the blob has changed since. */
-  move(hash: string, from: BlobLocation, to: BlobLocation): void {
+  move(hash: string, from: ReadonlySet<number>, to: BlobLocation): void {
     const current = this.get(hash)
-    if (!sameLocation(current, from)) {
+    if (current !== undefined && current.sequence === to.sequence && from.has(current.segment)) {
+      this.#segment(current.segment).liveBytes -= recordBytes(current)
+      this.#segment(to.segment).liveBytes += recordBytes(to)
+      this.#pending.set(hash, to)
+    } else {
       this.#pendingDead.push({ hash, segment: to.segment, sequence: to.sequence })
       this.#segment(to.segment)
-      return
     }
-    this.#bury(hash, from)
-    this.#setLive(hash, to)
+    if (this.#pending.size + this.#pendingDead.length >= this.#pendingMax) this.#tryFlush()
   }
 
   /** Forgets a copy found bad. False when the index meanwhile points elsewhere. */
@@ -108,13 +115,29 @@ export class PrimaryIndex {
     this.#segment(segment).indexedBytes = indexedBytes
   }
 
-  /** The segment may be unlinked afterwards: nothing in the index on disk points into it. */
+  /**
+   * From here on, across a power cut too, the segment may be missing: nothing points into it.
+   * Should its file stay, the next start scans it again and finds every record outdated.
+   */
+  retireSegment(segment: number): void {
+    const state = this.#segment(segment)
+    assert.equal(state.liveBytes, 0, 'a segment with live records is not retired')
+    state.indexedBytes = 0
+    this.flush()
+    this.#db.sync()
+  }
+
+  /** After the file of a retired segment was unlinked. */
   removeSegment(segment: number): void {
     this.flush()
     this.#db.transaction(() => this.#db.removeSegment(segment))
-    this.#db.sync()
     this.#segments.delete(segment)
-    this.#touched.delete(segment)
+  }
+
+  /** Reads the whole index: only for the few that compaction could not read by scanning. */
+  hashesIn(segment: number): string[] {
+    this.flush()
+    return this.#db.hashesIn(segment)
   }
 
   /** Only for tombstones of a segment under compaction: see IndexDatabase.isTombstoneNeeded. */
@@ -154,6 +177,7 @@ export class PrimaryIndex {
   }
 
   close(): void {
+    this.#closed = true
     clearTimeout(this.#timer)
     try {
       this.flush()

@@ -1,9 +1,8 @@
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { StorageUnavailableError } from '../../shared/errors.ts'
 import { type BlobLocation, sameLocation } from './blob-location.ts'
-import type { DiskFiles } from './disk-files.ts'
+import { type DiskFiles, writeNewFile } from './disk-files.ts'
 import type { HashLocks } from './hash-locks.ts'
 import type { PackLog } from './pack-log.ts'
 import type { PrimaryIndex } from './primary-index.ts'
@@ -81,20 +80,37 @@ export class Quarantine {
     throw new StorageUnavailableError('The data folder is gone.')
   }
 
+  /** A loose file the index does not know. Who calls holds the lock of the hash. */
+  async setAside(hash: string, reason: string): Promise<void> {
+    this.#log.error({ hash, reason }, 'a blob file was set aside')
+    await this.#move(hash, { hash, reason })
+  }
+
   async #keep(hash: string, bad: BlobLocation, reason: string, bytes?: Buffer): Promise<void> {
-    const now = new Date()
-    const path = join(this.#layout.quarantine, `${hash}.${now.getTime()}`)
-    if (bad.loose) {
-      const { shard, path: from } = this.#layout.loose(hash)
-      if ((await this.#files.stat(from)) !== undefined) {
-        await this.#files.rename(from, path)
-        await this.#files.syncDirectory(shard)
-      }
-    } else if (bytes !== undefined) {
-      await writeFile(path, bytes)
-    }
-    const note = { hash, reason, at: now.toISOString(), ...bad }
-    await writeFile(`${path}.json`, `${JSON.stringify(note)}\n`)
+    const note = { hash, reason, ...bad }
+    if (bad.loose) await this.#move(hash, note)
+    else
+      await this.#note(hash, note, async (path) => {
+        if (bytes !== undefined) await writeNewFile(this.#files, path, bytes)
+      })
+  }
+
+  async #move(hash: string, note: object): Promise<void> {
+    const { shard, path } = this.#layout.loose(hash)
+    await this.#note(hash, note, async (target) => {
+      if ((await this.#files.stat(path)) === undefined) return
+      await this.#files.rename(path, target)
+      await this.#files.syncDirectory(shard)
+    })
+  }
+
+  /** The note is what people and tools find beside the bytes. */
+  async #note(hash: string, note: object, save: (path: string) => Promise<void>): Promise<void> {
+    const at = new Date()
+    const path = join(this.#layout.quarantine, `${hash}.${at.getTime()}`)
+    await save(path)
+    const text = `${JSON.stringify({ ...note, at: at.toISOString() })}\n`
+    await writeNewFile(this.#files, `${path}.json`, Buffer.from(text))
     await this.#files.syncDirectory(this.#layout.quarantine)
   }
 }

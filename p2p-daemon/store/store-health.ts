@@ -1,5 +1,5 @@
 import { StorageUnavailableError } from '../../shared/errors.ts'
-import { errorCode } from './disk-files.ts'
+import { errorCode, isDiskError } from './disk-files.ts'
 import type { StoreLog } from './store-log.ts'
 
 export interface StoreHealth {
@@ -50,9 +50,14 @@ export class WriteGate {
     throw new StorageUnavailableError(`The store takes no writes: ${this.#health.reason}.`)
   }
 
-  /** Turns the store read-only and wraps `cause` for the caller of the write that failed. */
-  refuse(cause: unknown): StorageUnavailableError {
+  /**
+   * Turns the store read-only when the disk refused, and gives the error for the caller of the
+   * write that failed. A fault of the program passes as it is.
+   */
+  refuse(cause: unknown): Error {
     if (cause instanceof StorageUnavailableError) return cause
+    const refused = isDiskError(cause) || errorCode(cause) === 'ERR_SQLITE_ERROR'
+    if (!refused) return cause instanceof Error ? cause : new Error(String(cause))
     const reason = failureText(cause)
     if (this.#health.writable) {
       this.#health = { writable: false, reason, sinceMs: Date.now() }

@@ -1,11 +1,13 @@
-import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { DataFolderForeignError, DataFolderNewerError } from '../../shared/errors.ts'
-import { type DiskFiles, errorCode } from './disk-files.ts'
+import { type DiskFiles, writeNewFile } from './disk-files.ts'
 
 const FORMAT = 'bzzz-blobs'
 const FORMAT_VERSION = 1
+
+/** Ours has 36 bytes; whatever is much longer is not ours. */
+const FORMAT_BYTES_MAX = 1024
 
 /** Where everything lies below `<dataDir>/blobs/`. */
 export class StoreLayout {
@@ -45,7 +47,7 @@ export class StoreLayout {
   async prepare(files: DiskFiles, dataDir: string): Promise<void> {
     await files.makeDirectory(dataDir)
     if (await files.makeDirectory(this.root)) await files.syncDirectory(dataDir)
-    const version = await this.#formatVersion()
+    const version = await this.#formatVersion(files)
     if (version === undefined) {
       const foreign = [...(await files.list(this.data)), ...(await files.list(this.packs))]
       if (foreign.some((name) => name !== 'packs')) {
@@ -58,22 +60,28 @@ export class StoreLayout {
     for (const folder of [...folders, this.quarantine]) await files.makeDirectory(folder)
     await files.syncDirectory(this.data)
     if (version === undefined) {
-      const text = JSON.stringify({ format: FORMAT, version: FORMAT_VERSION })
-      await writeFile(this.formatPath, `${text}\n`, { flush: true })
+      const text = `${JSON.stringify({ format: FORMAT, version: FORMAT_VERSION })}\n`
+      await files.unlink(`${this.formatPath}.new`).catch(() => undefined)
+      await writeNewFile(files, `${this.formatPath}.new`, Buffer.from(text))
+      await files.rename(`${this.formatPath}.new`, this.formatPath)
     }
     await files.syncDirectory(this.root)
   }
 
   /** Undefined when there is no format file. */
-  async #formatVersion(): Promise<number | undefined> {
+  async #formatVersion(files: DiskFiles): Promise<number | undefined> {
+    const found = await files.stat(this.formatPath)
+    if (found === undefined) return undefined
+    const file = await files.open(this.formatPath, 'read')
     try {
-      const parsed = JSON.parse(await readFile(this.formatPath, 'utf8')) as Record<string, unknown>
-      if (parsed['format'] === FORMAT && typeof parsed['version'] === 'number') {
-        return parsed['version']
-      }
+      const bytes = Buffer.alloc(Math.min(found.sizeBytes, FORMAT_BYTES_MAX))
+      await file.read(bytes, 0)
+      const { format, version } = JSON.parse(bytes.toString()) as Record<string, unknown>
+      if (format === FORMAT && typeof version === 'number') return version
     } catch (error) {
-      if (errorCode(error) === 'ENOENT') return undefined
       if (!(error instanceof SyntaxError)) throw error
+    } finally {
+      await file.close()
     }
     throw new DataFolderForeignError(`${this.formatPath} is not the format file of a blob store.`)
   }

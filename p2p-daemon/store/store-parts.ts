@@ -11,12 +11,14 @@ import {
   QUEUE_RECORDS_MAX,
   SEGMENT_FILES_OPEN_MAX,
 } from './constants.ts'
-import type { DiskFiles } from './disk-files.ts'
+import { type DiskFiles, writeNewFile } from './disk-files.ts'
 import { HashLocks } from './hash-locks.ts'
 import { IndexDatabase } from './index-database.ts'
 import { LooseFiles } from './loose-files.ts'
+import { LooseOrphans } from './loose-orphans.ts'
+import { PackCompaction } from './pack-compaction.ts'
 import { PackLog } from './pack-log.ts'
-import { PackSegments, shortWrite } from './pack-segments.ts'
+import { PackSegments } from './pack-segments.ts'
 import { PrimaryIndex } from './primary-index.ts'
 import { Quarantine } from './quarantine.ts'
 import type { WriteGate } from './store-health.ts'
@@ -34,6 +36,8 @@ export interface StoreParts {
   locks: HashLocks
   quarantine: Quarantine
   reader: BlobReader
+  compaction: PackCompaction
+  orphans: LooseOrphans
   close(): Promise<void>
 }
 
@@ -90,6 +94,7 @@ export async function openStoreParts(
       segments.closeAll()
       index.close()
     }
+    const reader = new BlobReader({ ...shared, quarantine })
     return {
       layout,
       index,
@@ -98,7 +103,9 @@ export async function openStoreParts(
       loose: new LooseFiles(shared),
       locks,
       quarantine,
-      reader: new BlobReader({ ...shared, quarantine }),
+      reader,
+      compaction: new PackCompaction({ ...shared, reader }, init),
+      orphans: new LooseOrphans({ ...shared, quarantine }),
       close,
     }
   } catch (error) {
@@ -111,13 +118,9 @@ export async function openStoreParts(
 export async function probeWrites(files: DiskFiles, parts: StoreParts): Promise<void> {
   const path = join(parts.layout.temp, 'probe')
   await files.unlink(path).catch(() => undefined)
-  const file = await files.open(path, 'create')
   try {
-    const written = await file.write([Buffer.alloc(PROBE_BYTES, 1)], 0)
-    if (written !== PROBE_BYTES) throw shortWrite(written)
-    await file.datasync()
+    await writeNewFile(files, path, Buffer.alloc(PROBE_BYTES, 1))
   } finally {
-    await file.close().catch(() => undefined)
     await files.unlink(path).catch(() => undefined)
   }
   await parts.packLog.reopen()

@@ -1,10 +1,8 @@
-import { join } from 'node:path'
-
-import { isHash } from '../../shared/blob/hash.ts'
 import { BATCH_BYTES_MAX, REBUILD_BATCH_RECORDS } from './constants.ts'
 import type { DiskFile, DiskFiles } from './disk-files.ts'
 import type { IndexDatabase, SegmentState } from './index-database.ts'
 import { IndexIngest } from './index-ingest.ts'
+import { walkLoose } from './loose-walk.ts'
 import { cutSegment, SEGMENT_HEADER_BYTES } from './pack-record.ts'
 import { scanSegment } from './pack-scan.ts'
 import type { PackSegments } from './pack-segments.ts'
@@ -193,26 +191,23 @@ export class StoreRecovery {
    */
   async #walkLoose(): Promise<void> {
     const { files, layout, database } = this.#components
-    const seen: string[] = []
-    for (const outer of await files.list(layout.data)) {
-      if (!/^[0-9a-f]{2}$/.test(outer)) continue
-      for (const inner of await files.list(join(layout.data, outer))) {
-        this.#signal?.throwIfAborted()
-        for (const hash of await files.list(join(layout.data, outer, inner))) {
-          if (isHash(hash)) seen.push(hash)
-        }
-      }
-    }
     database.transaction(() => database.removeDeleted())
-    for (const hash of database.looseWithout(() => seen)) {
+    database.beginSeen()
+    for await (const hashes of walkLoose(files, layout, this.#signal)) {
+      const unknown = hashes.filter((hash) => database.blob(hash) === undefined)
+      const sizes = await Promise.all(unknown.map((hash) => files.stat(layout.loose(hash).path)))
+      database.transaction(() => {
+        for (const hash of hashes) database.addSeen(hash)
+        for (const [at, hash] of unknown.entries()) {
+          const sizeBytes = sizes[at]?.sizeBytes
+          if (sizeBytes === undefined) continue
+          database.addBlob(hash, { sizeBytes, loose: true, segment: 0, offset: 0, sequence: 0 })
+        }
+      })
+    }
+    for (const hash of database.endSeen()) {
       this.#corrupt.push({ hash, reason: 'its file is missing' })
       database.deleteBlob(hash)
-    }
-    for (const hash of seen) {
-      if (database.blob(hash) !== undefined) continue
-      const sizeBytes = (await files.stat(layout.loose(hash).path))?.sizeBytes
-      if (sizeBytes === undefined) continue
-      database.addBlob(hash, { sizeBytes, loose: true, segment: 0, offset: 0, sequence: 0 })
     }
   }
 
