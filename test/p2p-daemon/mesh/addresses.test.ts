@@ -63,10 +63,16 @@ describe('addresses', () => {
 
   it('never throws at what a peer says its address is', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string(), fc.string().map((text) => `/ip4/${text}`)), (text) => {
-        const address = parseTCPAddress(text)
-        return address === undefined || address.toString().includes('/tcp/')
-      }),
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.string().map((text) => `/ip4/${text}`),
+        ),
+        (text) => {
+          const address = parseTCPAddress(text)
+          return address === undefined || address.toString().includes('/tcp/')
+        },
+      ),
     )
   })
 })
