@@ -31,6 +31,7 @@ export default defineConfig({
           name: 'tidy',
           include: TIDY,
           testTimeout: INTEGRATION_TIMEOUT_MS,
+          hookTimeout: INTEGRATION_TIMEOUT_MS,
           sequence: { groupOrder: 0 },
         },
       },

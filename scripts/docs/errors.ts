@@ -1,0 +1,262 @@
+import * as errors from '../../shared/errors.ts'
+import { STATUS_BY_CODE } from '../../shared/http/wire-error.ts'
+
+export const file = 'docs/ERRORS.md'
+
+/** What a code tells the caller, and what the caller does about it. One row per code. */
+interface Meaning {
+  means: string
+  act: string
+}
+
+const RETRY = 'Try again after `Retry-After`.'
+
+/** Codes that reach a caller over HTTP. */
+const ANSWERS: Readonly<Record<string, Meaning>> = {
+  BZZZ_ADDRESS_INVALID: {
+    means: 'The text is no address.',
+    act: 'Correct it: the message names the part, [ADDRESSES](ADDRESSES.md) the grammar.',
+  },
+  BZZZ_HASH_INVALID: {
+    means: 'The text is no BLAKE3 hash.',
+    act: 'Send 64 hexadecimal digits.',
+  },
+  BZZZ_REQUEST_INVALID: {
+    means: 'A parameter, header or body is not what the route takes.',
+    act: 'Correct the field that the message names.',
+  },
+  BZZZ_UPLOAD_CUT: {
+    means: 'The body ended before its announced length. Nothing was stored.',
+    act: 'Send it again; look at the network or the proxy between.',
+  },
+  BZZZ_HASH_MISMATCH: {
+    means: 'The bytes do not have the hash that was announced. Nothing was stored.',
+    act: 'Hash the bytes again; they changed on the way or were hashed wrong.',
+  },
+  BZZZ_RECORD_INVALID: {
+    means: 'The signature, key, chain or encoding of a record does not hold.',
+    act: 'The record is not used. When one peer sends many, remove it from the allow-list.',
+  },
+  BZZZ_TOKEN_MISSING: {
+    means: 'The route wants a token and there was none.',
+    act: 'Send `Authorization: Bearer bzzz_...`.',
+  },
+  BZZZ_TOKEN_INVALID: {
+    means: 'The token is not one that this cluster signed.',
+    act: 'Make one with `bzzz token`; check that the node has the current public keys.',
+  },
+  BZZZ_TOKEN_EXPIRED: { means: 'The token was good once.', act: 'Make a new one.' },
+  BZZZ_TOKEN_REVOKED: {
+    means: 'The token was taken back.',
+    act: 'Ask whoever revoked it; a new one has to be made.',
+  },
+  BZZZ_SCOPE_MISSING: {
+    means: 'The token is good but does not cover this scope or project.',
+    act: 'Use a token that names the scope and the project in the message.',
+  },
+  BZZZ_ROUTE_NOT_FOUND: {
+    means: 'There is no such route.',
+    act: 'Check the path and the method.',
+  },
+  BZZZ_BLOB_NOT_FOUND: {
+    means: 'No reachable node holds the blob.',
+    act: 'Check the hash; when a node is away, try again once it is back.',
+  },
+  BZZZ_ADDRESS_NOT_FOUND: {
+    means: 'The address was never written, as far as the reachable nodes know.',
+    act: 'Search for it; check agent, project and path.',
+  },
+  BZZZ_VERSION_NOT_FOUND: {
+    means: 'The address exists, the version or moment asked for does not.',
+    act: 'Ask for the history and take a version of it.',
+  },
+  BZZZ_FUNCTION_NOT_FOUND: {
+    means: 'No function of that name is deployed here.',
+    act: 'Look at the list of functions; deploy it.',
+  },
+  BZZZ_VERSION_CONFLICT: {
+    means: 'Somebody else wrote first. `current` in the body is the record that stands.',
+    act: 'Look at it, merge, and write again on top of its version.',
+  },
+  BZZZ_BODY_TOO_LARGE: {
+    means: 'The body is over the limit of the route.',
+    act: 'Send JSON as a command and content as a stream.',
+  },
+  BZZZ_RANGE_NOT_SATISFIABLE: {
+    means: 'The range begins behind the end. `size` in the body is the length.',
+    act: 'Ask for a range inside the length.',
+  },
+  BZZZ_OVERLOADED: {
+    means: 'More work came in at once than the limit admits.',
+    act: `${RETRY} When it lasts, add a node or raise the limit that the message names.`,
+  },
+  BZZZ_INTERNAL: {
+    means: 'A fault of ours. The answer says nothing about it.',
+    act: 'Look up the `requestId` in the log of the process that answered.',
+  },
+  BZZZ_PROTOCOL_VIOLATION: {
+    means: 'A peer sent something its protocol does not allow. The stream was reset.',
+    act: 'Compare the releases of both nodes; report it when they are the same.',
+  },
+  BZZZ_PEER_UNREACHABLE: {
+    means: 'A peer that was needed does not answer.',
+    act: 'Check that it runs and that its libp2p port can be reached.',
+  },
+  BZZZ_BLOB_CORRUPT: {
+    means: 'Stored bytes lost their hash. The copy is in quarantine and is not served.',
+    act: `${RETRY} A replica repairs it. Look at the disk when it happens twice.`,
+  },
+  BZZZ_QUORUM_NOT_REACHED: {
+    means: 'Too few holders acknowledged in time. What was stored stays.',
+    act: `${RETRY} The same write again is safe. Check which nodes are away.`,
+  },
+  BZZZ_DAEMON_UNAVAILABLE: {
+    means: 'None of the configured daemons answers.',
+    act: 'Start the daemon, or correct `BZZZ_ENDPOINT`.',
+  },
+  BZZZ_DATABASE_UNAVAILABLE: {
+    means: 'Postgres does not answer. What does not need it goes on.',
+    act: `${RETRY} Check Postgres and \`DATABASE_URL\`.`,
+  },
+  BZZZ_REDIS_UNAVAILABLE: {
+    means: 'Redis does not answer.',
+    act: `${RETRY} Check Redis and \`REDIS_URL\`.`,
+  },
+  BZZZ_STORAGE_UNAVAILABLE: {
+    means: 'The disk refused a write: full, read-only or broken. Reads go on.',
+    act: 'Make room or repair the disk; the log has the error of the system.',
+  },
+  BZZZ_SHUTTING_DOWN: {
+    means: 'The process drains before it stops.',
+    act: 'Ask another replica; the client of bzzz does that by itself.',
+  },
+  BZZZ_FUNCTION_TIMEOUT: {
+    means: 'The function took longer than its limit and was cut.',
+    act: 'Make it a job (`/async-function/NAME`), or raise its time-out.',
+  },
+}
+
+/** Codes that end a process while it starts; they stand on stderr, the exit code is 1. */
+const STARTS: Readonly<Record<string, Meaning>> = {
+  BZZZ_CONFIG_INVALID: {
+    means: 'Settings are missing, wrong or unknown: one line each.',
+    act: 'Correct all of them; every line names its setting.',
+  },
+  BZZZ_DATABASE_NEWER: {
+    means: 'The schema of the database is of a newer release.',
+    act: 'Start that release again, or restore the backup taken before the update.',
+  },
+  BZZZ_PORT_IN_USE: {
+    means: 'Another program holds the port.',
+    act: 'Stop it, or set `BZZZ_PORT_OFFSET`.',
+  },
+  BZZZ_DATA_FOLDER_FOREIGN: {
+    means: 'The data folder holds files that bzzz did not write.',
+    act: 'Point `BZZZ_DATA_DIR` to an empty folder or to the right one.',
+  },
+  BZZZ_DATA_FOLDER_NEWER: {
+    means: 'The data folder was written by a newer release.',
+    act: 'Start that release again. An older one would not understand it.',
+  },
+  BZZZ_DATA_FOLDER_UNWRITABLE: {
+    means: 'The data folder cannot be written.',
+    act: 'Check its owner and whether the disk is mounted read-only.',
+  },
+  BZZZ_DATA_FOLDER_INCOMPLETE: {
+    means: 'Something the data folder is known to hold is gone. Nothing was changed.',
+    act: 'Mount what is missing, or restore it from a backup.',
+  },
+  BZZZ_DATA_FOLDER_LOCKED: {
+    means: 'Another process uses the data folder.',
+    act: 'Stop the other process; two of them would destroy each other’s writes.',
+  },
+  BZZZ_PROCESS_START: {
+    means: 'A part that `bzzz up` started did not come up.',
+    act: 'Its last words are in the message; the rest is in its log.',
+  },
+}
+
+/** Codes that no class of `shared/errors.ts` carries: any thrown value that nobody expected. */
+const WITHOUT_CLASS = ['BZZZ_INTERNAL']
+
+/** Every code a class carries. `RemoteError` has none of its own: it repeats what it was given. */
+export function codesOfClasses(): Map<string, string> {
+  const codes = new Map<string, string>()
+  for (const [name, Class] of Object.entries(errors)) {
+    const { code } = Reflect.construct(Class, ['']) as { code?: string }
+    if (code) codes.set(code, name)
+  }
+  return codes
+}
+
+/** What does not fit between the classes, the wire table and the meanings, one sentence each. */
+export function mismatches(): string[] {
+  const classes = codesOfClasses()
+  const codes = [...classes.keys(), ...WITHOUT_CLASS]
+  const written = [...Object.keys(ANSWERS), ...Object.keys(STARTS)]
+  const wire = Object.keys(STATUS_BY_CODE)
+  return [
+    ...codes
+      .filter((code) => !wire.includes(code))
+      .map((code) => `${code}: no HTTP status in shared/http/wire-error.ts`),
+    ...codes
+      .filter((code) => !written.includes(code))
+      .map((code) => `${code}: no meaning in scripts/docs/errors.ts`),
+    ...wire
+      .filter((code) => !codes.includes(code))
+      .map((code) => `${code}: a status but no class in shared/errors.ts`),
+    ...written
+      .filter((code) => !codes.includes(code))
+      .map((code) => `${code}: a meaning but no class in shared/errors.ts`),
+  ]
+}
+
+function rows(cells: readonly (readonly (string | number)[])[]): string {
+  return cells.map((row) => `| ${row.join(' | ')} |`).join('\n')
+}
+
+export function render(): string {
+  const problems = mismatches()
+  if (problems.length > 0) throw new Error(problems.join('\n'))
+  const classes = codesOfClasses()
+  const answers = Object.entries(ANSWERS)
+    .map(([code, meaning]) => ({ code, status: STATUS_BY_CODE[code] ?? 500, ...meaning }))
+    .toSorted((left, right) => left.status - right.status)
+  const starts = Object.entries(STARTS)
+  const named = (code: string) => {
+    const name = classes.get(code)
+    return name === undefined ? `\`${code}\`` : `\`${code}\`<br>${name}`
+  }
+  const answered = answers.map(({ status, code, means, act }) => [status, named(code), means, act])
+  const started = starts.map(([code, { means, act }]) => [named(code), means, act])
+  return `# Errors
+
+<!-- Written by \`npm run docs\` from shared/errors.ts, shared/http/wire-error.ts and
+scripts/docs/errors.ts. -->
+
+Every error has a code that stays the same from release to release; the message is for people and
+may change. Over HTTP the body is
+
+\`\`\`json
+{ "error": { "code": "BZZZ_BLOB_NOT_FOUND", "message": "...", "requestId": "..." } }
+\`\`\`
+
+with further fields beside \`error\` where the table names them. A fault of the server never has a
+4xx status. 429 and 503 carry \`Retry-After\`. An error that one process got from another keeps its
+code, so the code names the fault wherever it happened.
+
+## Answers
+
+| status | code | meaning | what to do |
+|---|---|---|---|
+${rows(answered)}
+
+## At start
+
+These stand on stderr, the process ends with exit code 1.
+
+| code | meaning | what to do |
+|---|---|---|
+${rows(started)}
+`
+}
