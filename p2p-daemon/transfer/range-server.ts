@@ -9,12 +9,7 @@ import {
 import { toWireError } from '../../shared/http/wire-error.ts'
 import { framed, isEndOfStream, isFrameError } from '../mesh/framing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import {
-  DATA_BYTES_MAX,
-  RANGES_OUTSTANDING_MAX,
-  SERVE_IDLE_TIMEOUT_MS,
-  STALL_TIMEOUT_MS,
-} from './constants.ts'
+import { DATA_BYTES_MAX, RANGES_OUTSTANDING_MAX, SERVE_IDLE_TIMEOUT_MS } from './constants.ts'
 import {
   decodeMessage,
   encodeMessage,
@@ -29,6 +24,8 @@ const LENGTH_BYTES = 4
 export interface RangeServerComponents {
   store: Pick<BlobStore, 'get' | 'stat'>
   onSent: (bytes: number) => void
+  /** How long a peer may take to make room for one frame. */
+  stallTimeoutMs: number
 }
 
 /**
@@ -53,7 +50,7 @@ export async function serveRanges(
     if (!range) break
     await serveRange(frames, range, components, gone.signal)
   }
-  await stream.close({ signal: AbortSignal.timeout(STALL_TIMEOUT_MS) })
+  await stream.close({ signal: AbortSignal.timeout(components.stallTimeoutMs) })
 }
 
 async function nextRange(frames: LengthPrefixedStream<Stream>): Promise<Range | undefined> {
@@ -82,7 +79,7 @@ async function serveRange(
   gone: AbortSignal,
 ): Promise<void> {
   const send = async (message: RangeMessage): Promise<void> => {
-    const signal = AbortSignal.any([gone, AbortSignal.timeout(STALL_TIMEOUT_MS)])
+    const signal = AbortSignal.any([gone, AbortSignal.timeout(components.stallTimeoutMs)])
     await frames.write(encodeMessage(message), { signal })
   }
   const source = readRange(range, components.store, gone)

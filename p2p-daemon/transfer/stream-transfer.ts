@@ -60,7 +60,8 @@ export class StreamTransfer implements BlobTransfer {
     const onSent = (bytes: number): void => {
       this.#bytes.inc({ transport: 'stream', direction: 'sent' }, bytes)
     }
-    mesh.handleStream(BLOB_PROTOCOL, (stream) => serveRanges(stream, { store, onSent }), {
+    const served = { store, onSent, stallTimeoutMs: this.#stallTimeoutMs }
+    mesh.handleStream(BLOB_PROTOCOL, (stream) => serveRanges(stream, served), {
       inboundMax: STREAMS_SERVED_MAX,
     })
   }
