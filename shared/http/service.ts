@@ -20,6 +20,15 @@ const HEADERS_TIMEOUT_MS = 20_000
 /** Idle keep-alive connections are closed after this; longer than usual client pools wait. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 
+/** What every HTTP server of bzzz is created with, also one that Fastify does not own. */
+export const HTTP_SERVER_OPTIONS = {
+  maxHeaderSize: HEADER_BYTES_MAX,
+  headersTimeout: HEADERS_TIMEOUT_MS,
+  keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+  // An upload may take hours; what bounds it is its size, and the sender's idle time.
+  requestTimeout: 0,
+} as const
+
 export interface ServiceComponents {
   log: Logger
   registry: Registry
@@ -49,10 +58,9 @@ export function createService(
     bodyLimit: JSON_BODY_BYTES_MAX,
     requestIdHeader: false,
     genReqId: (request) => requestIdOf(request.headers['request-id']),
-    http: { maxHeaderSize: HEADER_BYTES_MAX, headersTimeout: HEADERS_TIMEOUT_MS },
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    // An upload may take hours; what bounds it is its size, and the sender's idle time.
-    requestTimeout: 0,
+    http: HTTP_SERVER_OPTIONS,
+    keepAliveTimeout: HTTP_SERVER_OPTIONS.keepAliveTimeout,
+    requestTimeout: HTTP_SERVER_OPTIONS.requestTimeout,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: HEADER_BYTES_MAX },

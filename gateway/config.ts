@@ -1,0 +1,38 @@
+import { z } from 'zod'
+
+import { duration, logLevel, parseEnv, port, type Env } from '../shared/config/env.ts'
+
+/** The environment of the gateway. Functions inherit it, overlaid by what the stack file says. */
+export const gatewayConfigSchema = z.object({
+  BZZZ_GATEWAY_PORT: port.default(8080).describe('Port of the gateway'),
+  BZZZ_GATEWAY_METRICS_PORT: port
+    .default(8082)
+    .describe('Port of the metrics of the gateway and of all its functions'),
+  BZZZ_HOST: z.string().default('127.0.0.1').describe('Address that all listeners bind to'),
+  BZZZ_PORT_OFFSET: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(0)
+    .describe('Added to the ports that the stack file gives to functions'),
+  BZZZ_STACK_FILE: z.string().default('./stack.yml').describe('The functions to run'),
+  BZZZ_ENDPOINT: z
+    .string()
+    .default('http://127.0.0.1:9000')
+    .describe('HTTP addresses of the daemons for functions, the own node’s first, comma separated'),
+  BZZZ_TOKEN_KEYS_FILE: z.string().describe('JWK set with the public keys of the cluster’s tokens'),
+  BZZZ_STOP_TIMEOUT: duration
+    .default(4_000)
+    .describe('How long requests in flight may take to end after SIGTERM; then they are cut'),
+  BZZZ_LOG_LEVEL: logLevel.describe('Least severe log line that is written'),
+  DATABASE_URL: z.string().optional().describe('PostgreSQL for revoked tokens, and for functions'),
+  REDIS_URL: z.string().optional().describe('Redis, for functions'),
+})
+
+export type GatewayConfig = z.output<typeof gatewayConfigSchema>
+
+/** @throws InvalidConfigError with every problem */
+export function readGatewayConfig(env: Env): GatewayConfig {
+  return parseEnv(gatewayConfigSchema, env)
+}

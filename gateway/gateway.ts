@@ -1,0 +1,84 @@
+import { dirname, join, resolve } from 'node:path'
+
+import { createKeyFileVerifier } from '../shared/auth/key-file.ts'
+import { Revocations } from '../shared/auth/revocations.ts'
+import type { Env } from '../shared/config/env.ts'
+import { openDatabase } from '../shared/db/database.ts'
+import { SECRETS_DIRS } from '../shared/function/constants.ts'
+import { readStackFile } from '../shared/function/stack-file.ts'
+import { createLogger } from '../shared/log/log.ts'
+import { createRegistry } from '../shared/metrics/metrics.ts'
+import type { Running } from '../shared/process/entry.ts'
+import { VERSION } from '../shared/version.ts'
+import { readGatewayConfig } from './config.ts'
+import { Front } from './front.ts'
+import { GatewayMetrics } from './metrics.ts'
+import { InProcessProvider } from './providers/in-process.ts'
+import { Invoker } from './proxy/invoker.ts'
+import { createApi } from './system/api.ts'
+import { createMetricsApp } from './system/metrics-app.ts'
+
+export interface GatewayContext {
+  env: Env
+  signal: AbortSignal
+  /** Of this machine, as Node names it. */
+  arch: string
+}
+
+/** Builds the gateway and starts it. What was opened before a failure is closed. */
+export async function startGateway({ env, signal, arch }: GatewayContext): Promise<Running> {
+  const config = readGatewayConfig(env)
+  const log = createLogger({ name: 'gateway', level: config.BZZZ_LOG_LEVEL })
+  const registry = createRegistry({ component: 'gateway', version: VERSION })
+  // Defaults of the gateway hold for its functions as well, and in the stack file.
+  const functionsEnv = {
+    ...env,
+    BZZZ_ENDPOINT: config.BZZZ_ENDPOINT,
+    BZZZ_LOG_LEVEL: config.BZZZ_LOG_LEVEL,
+  }
+  const { functions } = await readStackFile(config.BZZZ_STACK_FILE, functionsEnv)
+  const verify = await createKeyFileVerifier(config.BZZZ_TOKEN_KEYS_FILE)
+  const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : null
+  const revocations = database && new Revocations({ db: database.db, log })
+
+  const provider = new InProcessProvider(
+    { log },
+    {
+      functions,
+      env: functionsEnv,
+      // Where faas-cli keeps secrets of a project, then where platforms mount them.
+      secretsDirs: [join(dirname(resolve(config.BZZZ_STACK_FILE)), '.secrets'), ...SECRETS_DIRS],
+      host: config.BZZZ_HOST,
+      portOffset: config.BZZZ_PORT_OFFSET,
+      drainTimeoutMs: config.BZZZ_STOP_TIMEOUT,
+    },
+  )
+  const metrics = new GatewayMetrics({ registry, provider })
+  const invoker = new Invoker({ provider, metrics, log })
+  const front = new Front(
+    {
+      provider,
+      invoker,
+      createApi: (isReady) =>
+        createApi({ provider, metrics, verify, revocations, registry, log }, { isReady, arch }),
+      createMetricsApp: () => createMetricsApp({ metrics, registry, log }),
+      log,
+    },
+    {
+      host: config.BZZZ_HOST,
+      port: config.BZZZ_GATEWAY_PORT,
+      metricsPort: config.BZZZ_GATEWAY_METRICS_PORT,
+    },
+  )
+  const stop = async () => {
+    await front.stop()
+    await database?.close()
+  }
+  try {
+    await front.start({ signal })
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { ports: { ...provider.ports(), ...front.ports() }, stop }
+}

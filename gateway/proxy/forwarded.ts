@@ -1,0 +1,45 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+import { VERSION } from '../../shared/version.ts'
+
+/**
+ * Headers that concern one connection (RFC 9110, 7.6.1). `transfer-encoding` is not among them
+ * here: it tells the function that a body without a length follows, and goes with the hop itself.
+ */
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'upgrade',
+] as const
+
+const SERVED_BY = `bzzz/${VERSION}`
+
+/** Rewrites the headers of a call as OpenFaaS's gateway does, on the request itself. */
+export function forwardHeaders(request: IncomingMessage, response: ServerResponse): void {
+  const { headers, socket } = request
+  const named = headers.connection
+  if (named !== undefined && named !== 'keep-alive' && named !== 'close') {
+    for (const name of named.split(',')) delete headers[name.trim().toLowerCase()]
+  }
+  for (const name of HOP_BY_HOP) {
+    if (headers[name] !== undefined) delete headers[name]
+  }
+  headers['x-forwarded-host'] ??= headers.host ?? ''
+  headers['x-forwarded-for'] ??= `${socket.remoteAddress ?? ''}:${socket.remotePort ?? ''}`
+  // Nanoseconds since the epoch; the clock gives milliseconds.
+  const startedAt = `${Date.now()}000000`
+  headers['x-start-time'] = startedAt
+  response.setHeader('x-start-time', startedAt)
+  response.setHeader('x-served-by', SERVED_BY)
+  if (headers['x-call-id'] === undefined) {
+    const callId = randomUUID()
+    headers['x-call-id'] = callId
+    response.setHeader('x-call-id', callId)
+  }
+}

@@ -1,0 +1,72 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+import { FunctionNotFoundError } from '../../shared/errors.ts'
+import { toWireError } from '../../shared/http/wire-error.ts'
+import type { Logger } from '../../shared/log/log.ts'
+import { NAMESPACE, STATUS_CALLER_LEFT } from '../constants.ts'
+import type { GatewayMetrics } from '../metrics.ts'
+import type { FunctionProvider } from '../providers/provider.ts'
+import { forwardHeaders } from './forwarded.ts'
+
+export const FUNCTION_PREFIX = '/function/'
+
+/** `NAME[.NAMESPACE]`, then what the function sees: a path, a query, or nothing. */
+const TARGET = /^\/function\/([-A-Za-z0-9_.]+)(\/[^?]*)?(\?.*)?$/
+
+export interface InvokerComponents {
+  provider: Pick<FunctionProvider, 'find'>
+  metrics: GatewayMetrics
+  log: Logger
+}
+
+/** Hands `ANY /function/NAME/path?query` to the function, streams and all. */
+export class Invoker {
+  readonly #components: InvokerComponents
+
+  constructor(components: InvokerComponents) {
+    this.#components = components
+  }
+
+  invoke(request: IncomingMessage, response: ServerResponse): void {
+    const { provider, metrics, log } = this.#components
+    const target = TARGET.exec(request.url ?? '')
+    const { name, namespace } = splitName(target?.[1] ?? '')
+    const deployed = provider.find(name, namespace)
+    if (!target || !deployed) {
+      metrics.unknownFunction()
+      const message = `There is no function named ${name === '' ? 'so' : name}.`
+      answer(response, new FunctionNotFoundError(message))
+      return
+    }
+    const functionName = `${name}.${namespace}`
+    const startedAt = performance.now()
+    metrics.begin(functionName)
+    response.once('close', () => {
+      const status = response.headersSent ? response.statusCode : STATUS_CALLER_LEFT
+      metrics.end(functionName, status, (performance.now() - startedAt) / 1000)
+    })
+    request.url = (target[2] ?? '/') + (target[3] ?? '')
+    forwardHeaders(request, response)
+    try {
+      deployed.dispatch(request, response)
+    } catch (error) {
+      log.error({ err: error, function: functionName }, 'dispatch failed')
+      if (response.headersSent) response.destroy()
+      else answer(response, error)
+    }
+  }
+}
+
+/** The text after the last dot is the namespace. */
+export function splitName(text: string): { name: string; namespace: string } {
+  const dot = text.lastIndexOf('.')
+  if (dot === -1) return { name: text, namespace: NAMESPACE }
+  return { name: text.slice(0, dot), namespace: text.slice(dot + 1) }
+}
+
+function answer(response: ServerResponse, error: unknown): void {
+  const callId = response.getHeader('x-call-id')
+  const wire = toWireError(error, typeof callId === 'string' ? callId : '')
+  response.writeHead(wire.status, { ...wire.headers, 'content-type': 'application/json' })
+  response.end(JSON.stringify(wire.body))
+}

@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { FastifyInstance } from 'fastify'
+
+import type { FunctionContext } from '../../../../shared/function/function.ts'
+
+/** A function whose inside the tests can look at from outside. */
+export default async function echo(app: FastifyInstance, context: FunctionContext): Promise<void> {
+  const abandoned: string[] = []
+
+  // What arrived here, after everything on the way has touched it.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload))
+  app.all('/seen/*', async ({ method, url, headers, body }) => {
+    let sizeBytes = 0
+    for await (const chunk of (body ?? []) as AsyncIterable<Buffer>) sizeBytes += chunk.length
+    return { method, url, headers, sizeBytes }
+  })
+  app.get('/', async () => ({ root: true }))
+  app.get('/env/:name', async ({ params }) => ({
+    value: context.env[(params as { name: string }).name] ?? null,
+  }))
+
+  // Answers each chunk of the upload as it comes.
+  app.post('/mirror', (request, reply) => reply.send(request.raw))
+
+  // Never ends by itself; `/abandoned` tells once its caller has left.
+  app.all('/wait/:id', async (request, reply) => {
+    request.abandoned.addEventListener('abort', () => {
+      abandoned.push((request.params as { id: string }).id)
+    })
+    reply.hijack()
+    reply.raw.setHeader('content-type', 'text/event-stream')
+    reply.raw.write('data: waiting\n\n')
+  })
+  app.get('/abandoned', async () => abandoned)
+
+  app.get('/slow', async () => {
+    await sleep(200)
+    return { done: true }
+  })
+  app.get('/throw', async () => Promise.reject(new Error('the password is hunter2')))
+}
