@@ -111,7 +111,9 @@ function conditionOf(request: FastifyRequest, versionSeen: string | undefined): 
   if (request.headers['if-none-match']?.trim() === '*') condition.ifVersion = 0
   if (versionSeen !== undefined) {
     if (!/^\d{1,15}$/.test(versionSeen)) {
-      throw new InvalidRequestError('The version condition is the number last seen; 0 means none yet.')
+      throw new InvalidRequestError(
+        'The version condition is the number last seen; 0 means none yet.',
+      )
     }
     condition.ifVersion = Number(versionSeen)
   }

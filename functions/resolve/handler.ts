@@ -11,7 +11,7 @@ import type { FunctionContext } from '../../shared/function/function.ts'
 import { resolveConfigSchema } from './config.ts'
 import { ContentReader } from './content-reader.ts'
 import { ContentWriter } from './content-writer.ts'
-import { RecordCache } from './record-cache.ts'
+import { RecordCache, type CachedResolution } from './record-cache.ts'
 import { resolveRoutes } from './routes.ts'
 
 /** `bzzz://` over HTTP: the address is the path of the URL. */
@@ -26,8 +26,8 @@ export default async function resolve(
   const revocations = database && new Revocations({ db: database.db, log })
   const daemon = new DaemonClient({ endpoints: config.BZZZ_ENDPOINT })
   const cache = config.REDIS_URL
-    ? new RedisCache({ log }, { url: config.REDIS_URL })
-    : new MemoryCache()
+    ? new RedisCache<CachedResolution>({ log }, { url: config.REDIS_URL })
+    : new MemoryCache<CachedResolution>()
   const records = new RecordCache(
     { cache, daemon, registry },
     { ttlMs: config.BZZZ_RESOLVE_CACHE_TTL },

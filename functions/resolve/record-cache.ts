@@ -7,8 +7,13 @@ import {
   type Registry,
 } from '../../shared/metrics/metrics.ts'
 
+/** A resolution with the headers that every answer about it carries, made once. */
+export interface CachedResolution extends Resolution {
+  headers: Record<string, string>
+}
+
 export interface RecordCacheComponents {
-  cache: Cache
+  cache: Cache<CachedResolution>
   daemon: Pick<DaemonClient, 'resolve'>
   registry: Registry
 }
@@ -47,16 +52,18 @@ export class RecordCache {
   async resolve(
     address: string,
     options: CallOptions & { fresh?: boolean },
-  ): Promise<Resolution> {
+  ): Promise<CachedResolution> {
     const { cache, daemon } = this.#components
     const startedAt = performance.now()
     const known = options.fresh || this.#ttlMs === 0 ? undefined : await cache.get(address)
+    if (known) {
+      this.#observe(startedAt, 'hit', 'found')
+      return known
+    }
     try {
-      const resolution = known
-        ? (JSON.parse(known) as Resolution)
-        : await daemon.resolve(address, options)
-      if (!known) await this.store(address, resolution)
-      this.#observe(startedAt, known ? 'hit' : 'miss', 'found')
+      const resolution = withHeaders(await daemon.resolve(address, options))
+      await this.#keep(address, resolution)
+      this.#observe(startedAt, 'miss', 'found')
       return resolution
     } catch (error) {
       this.#observe(startedAt, 'miss', 'failed')
@@ -64,14 +71,28 @@ export class RecordCache {
     }
   }
 
-  async store(address: string, { record, forks }: Resolution): Promise<void> {
-    if (this.#ttlMs === 0) return
-    const value = JSON.stringify({ record, forks })
-    await this.#components.cache.set(address, value, this.#ttlMs)
+  /** Takes over what a write has just made of an address. */
+  store(address: string, resolution: Resolution): Promise<void> {
+    return this.#keep(address, withHeaders(resolution))
+  }
+
+  async #keep(address: string, resolution: CachedResolution): Promise<void> {
+    if (this.#ttlMs > 0) await this.#components.cache.set(address, resolution, this.#ttlMs)
   }
 
   #observe(startedAt: number, cache: 'hit' | 'miss', result: 'found' | 'failed'): void {
     this.#duration.observe({ cache }, (performance.now() - startedAt) / 1000)
     this.#resolves.inc({ result })
   }
+}
+
+function withHeaders({ record, forks }: Resolution): CachedResolution {
+  const headers: Record<string, string> = {
+    'bzzz-address': record.address,
+    'bzzz-version': String(record.version),
+    'bzzz-author': record.author,
+    'last-modified': new Date(record.timestamp).toUTCString(),
+  }
+  if (forks > 0) headers['bzzz-fork'] = String(forks)
+  return { record, forks, headers }
 }

@@ -9,9 +9,8 @@ import {
   type SemanticAddress,
 } from '../../shared/address/address.ts'
 import { requireProject } from '../../shared/auth/plugin.ts'
-import type { DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import type { CallOptions, DaemonClient } from '../../shared/daemon/daemon-client.ts'
 import { InvalidAddressError, InvalidRequestError, ScopeMissingError } from '../../shared/errors.ts'
-import type { RecordJSON } from '../../shared/record/record.ts'
 import type { ContentReader } from './content-reader.ts'
 import type { ContentWriter } from './content-writer.ts'
 import type { RecordCache } from './record-cache.ts'
@@ -84,12 +83,11 @@ async function answer(
   if (address.kind === 'content') return answerContent(options, address, request, reply)
   requireProject(request, address.project)
   if (query.history !== undefined) return answerHistory(options, address, query, request)
-  const fresh = request.headers['cache-control']?.includes('no-cache') ?? false
-  const { record, forks } = await options.records.resolve(formatAddress(withoutFragment(address)), {
-    ...callOptions(request),
-    fresh,
-  })
-  recordHeaders(reply, record, forks)
+  const { record, forks, headers } = await options.records.resolve(
+    formatAddress(withoutFragment(address)),
+    callOptions(request),
+  )
+  reply.headers(headers)
   reply.header('cache-control', address.version === undefined ? 'private, no-cache' : IMMUTABLE)
   if (query.record !== undefined) return { ...record, forks }
   requireBlobScope(request, 'blob:read')
@@ -155,7 +153,9 @@ function targetOf(request: FastifyRequest): Target {
     else kept.push(pair)
   }
   if (query.version !== undefined && request.method !== 'PUT') {
-    throw new InvalidRequestError('The query version=N is a condition of a PUT; read a version with ?v=N.')
+    throw new InvalidRequestError(
+      'The query version=N is a condition of a PUT; read a version with ?v=N.',
+    )
   }
   const text = path.replace(/^\//, '') + (kept.length > 0 ? `?${kept.join('&')}` : '')
   return { address: parseAddress(text), query }
@@ -171,20 +171,20 @@ function isOwnKey(key: string): key is OwnKey {
 }
 
 function withoutFragment(address: SemanticAddress): SemanticAddress {
+  if (address.fragment === undefined) return address
   const { fragment: _fragment, ...rest } = address
   return rest
 }
 
-function recordHeaders(reply: FastifyReply, record: RecordJSON, forks: number): void {
-  reply.header('bzzz-address', record.address)
-  reply.header('bzzz-version', record.version)
-  reply.header('bzzz-author', record.author)
-  reply.header('last-modified', new Date(record.timestamp).toUTCString())
-  if (forks > 0) reply.header('bzzz-fork', forks)
-}
-
-function callOptions(request: FastifyRequest): { token: string; signal: AbortSignal } {
-  return { token: request.token ?? '', signal: request.abandoned }
+/** The signal is made only when it is looked at: an answer from the cache needs none. */
+function callOptions(request: FastifyRequest): CallOptions & { fresh: boolean } {
+  return {
+    token: request.token ?? '',
+    fresh: request.headers['cache-control']?.includes('no-cache') ?? false,
+    get signal() {
+      return request.abandoned
+    },
+  }
 }
 
 /** An address needs one scope to be looked up and another for what it points at. */

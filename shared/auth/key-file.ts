@@ -53,7 +53,7 @@ export async function createKeyFileVerifier(path: string): Promise<TokenVerifier
 export async function registerAuth(
   app: FastifyInstance,
   keysFile: string,
-  isRevoked?: (tokenId: string) => Promise<boolean>,
+  isRevoked?: (tokenId: string) => boolean | Promise<boolean>,
 ): Promise<void> {
   const verify = await createKeyFileVerifier(keysFile)
   await app.register(authPlugin, isRevoked ? { verify, isRevoked } : { verify })

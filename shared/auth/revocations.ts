@@ -23,14 +23,12 @@ export class Revocations {
     this.#components = components
   }
 
-  async isRevoked(tokenId: string): Promise<boolean> {
+  isRevoked(tokenId: string): boolean | Promise<boolean> {
+    if (performance.now() - this.#fetchedAtMs <= STALE_AFTER_MS) return this.#revoked.has(tokenId)
+    this.#refresh ??= this.#fetch().finally(() => (this.#refresh = undefined))
+    // The very first answer waits for a list; later ones use what is there.
     const never = this.#fetchedAtMs === Number.NEGATIVE_INFINITY
-    if (performance.now() - this.#fetchedAtMs > STALE_AFTER_MS) {
-      this.#refresh ??= this.#fetch().finally(() => (this.#refresh = undefined))
-      // The very first answer waits for a list; later ones use what is there.
-      if (never) await this.#refresh
-    }
-    return this.#revoked.has(tokenId)
+    return never ? this.#refresh.then(() => this.#revoked.has(tokenId)) : this.#revoked.has(tokenId)
   }
 
   async #fetch(): Promise<void> {

@@ -17,7 +17,7 @@ const RECONNECT_PAUSE_MS_MAX = 2_000
 const KEY_PREFIX = 'bzzz:'
 
 /** A cache shared by every replica that is given the same REDIS_URL. */
-export class RedisCache implements Cache {
+export class RedisCache<Value extends object> implements Cache<Value> {
   readonly #redis: Redis
   readonly #log: Logger
   #away = false
@@ -37,18 +37,19 @@ export class RedisCache implements Cache {
     this.#redis.connect().catch((error: Error) => this.#noteAway(error))
   }
 
-  async get(key: string): Promise<string | undefined> {
+  async get(key: string): Promise<Value | undefined> {
     try {
-      return (await this.#redis.get(KEY_PREFIX + key)) ?? undefined
+      const text = await this.#redis.get(KEY_PREFIX + key)
+      return text === null ? undefined : (JSON.parse(text) as Value)
     } catch (error) {
       this.#noteAway(error)
       return undefined
     }
   }
 
-  async set(key: string, value: string, ttlMs: number): Promise<void> {
+  async set(key: string, value: Value, ttlMs: number): Promise<void> {
     await this.#redis
-      .set(KEY_PREFIX + key, value, 'PX', ttlMs)
+      .set(KEY_PREFIX + key, JSON.stringify(value), 'PX', ttlMs)
       .catch((error: Error) => this.#noteAway(error))
   }
 

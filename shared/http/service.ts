@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto'
 
-import fastify, { LogController, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import fastify, {
+  LogController,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
 
 import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
@@ -110,7 +115,10 @@ export async function sendError(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const wire = toWireError(error, request.id)
-  if (wire.status >= 500) request.log.error({ err: error, code: wire.body.error.code }, 'request failed')
+  if (wire.status >= 500) {
+    const { code, requestId } = wire.body.error
+    request.log.error({ err: error, code, requestId }, 'request failed')
+  }
   // Set again: an error of the framework itself comes here without having passed a hook.
   reply.header('request-id', request.id).headers(wire.headers)
   return reply.code(wire.status).type('application/json').send(wire.body)
