@@ -15,6 +15,8 @@ function createProgram(host: CommandHost): Command {
   const program = new Command('bzzz')
     .description('One memory and one switchboard for a small cluster of AI agents.')
     .version(VERSION)
+    // Otherwise `put --version 2` would ask for the version of bzzz.
+    .enablePositionalOptions()
     .exitOverride()
     .showHelpAfterError('(bzzz --help says more)')
     .configureOutput({

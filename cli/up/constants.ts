@@ -11,8 +11,8 @@ export const PORT_OFFSET_MAX = 56_000
 export const LOG_BYTES_MAX = 16 * 1024 * 1024
 
 /** How much of a log is shown when the part that wrote it did not come up. */
-export const LAST_WORDS_BYTES_MAX = 2048
-export const LAST_WORDS_LINES_MAX = 12
+export const LAST_WORDS_BYTES_MAX = 4096
+export const LAST_WORDS_LINES_MAX = 20
 
 /** How often `--verbose` looks for new lines. Quick enough to read along with. */
 export const LOG_FOLLOW_INTERVAL_MS = 200

@@ -62,12 +62,38 @@ async function listFolder(root: string): Promise<string[]> {
   try {
     await access(existing, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (error) {
-    throw new DataFolderUnwritableError(
-      `${existing} cannot be written to (${codeOf(error)}): change its owner, or name another folder with --data.`,
-      { cause: error },
-    )
+    throw unwritable(existing, error)
   }
   return existing === root ? readdir(root) : []
+}
+
+/** Makes the folder where it is absent. @throws DataFolderUnwritableError */
+export async function makeDataFolder(dataDir: string): Promise<void> {
+  const { root } = layoutOf(dataDir)
+  try {
+    await makeFolder(root)
+  } catch (error) {
+    throw unwritable(root, error)
+  }
+}
+
+/** Not mkdir's own `recursive`: that never returns where the kernel takes no folders (/proc). */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path)
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT') throw error
+    await makeFolder(dirname(path))
+    await mkdir(path)
+  }
+}
+
+function unwritable(path: string, error: unknown): DataFolderUnwritableError {
+  return new DataFolderUnwritableError(
+    `${path} cannot be written to (${codeOf(error)}): change its owner, or name another folder with --data.`,
+    { cause: error },
+  )
 }
 
 async function nearestExisting(path: string): Promise<string> {

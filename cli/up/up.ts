@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { PortInUseError } from '../../shared/errors.ts'
@@ -12,7 +11,13 @@ import type { CommandHost } from '../host.ts'
 import { ensureAdminToken } from './admin-token.ts'
 import { checkRedis } from './check-services.ts'
 import { NODES_DEFAULT, PREVIOUS_RUN_TIMEOUT_MS, READY_POLL_INTERVAL_MS } from './constants.ts'
-import { createFolders, inspectDataFolder, newMarker, writeMarker } from './data-folder.ts'
+import {
+  createFolders,
+  inspectDataFolder,
+  makeDataFolder,
+  newMarker,
+  writeMarker,
+} from './data-folder.ts'
 import { layoutOf, type DataLayout } from './data-layout.ts'
 import { DataFolderLock } from './lock.ts'
 import { LogFollower } from './log-file.ts'
@@ -45,7 +50,7 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
     await waitForPorts(plan, config.BZZZ_HOST, layout, host.signal)
     if (config.DATABASE_URL) await checkDatabase(config.DATABASE_URL)
     if (config.REDIS_URL) await checkRedis(config.REDIS_URL)
-    await mkdir(layout.root, { recursive: true })
+    await makeDataFolder(request.dataDir)
     lock ??= await DataFolderLock.acquire(layout)
     const marker = { ...(found ?? newMarker()), nodes: plan.nodes.length }
     await writeMarker(layout, marker)
