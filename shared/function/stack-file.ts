@@ -146,13 +146,17 @@ function check<Schema extends z.ZodType>(schema: Schema, path: string, yaml: str
   try {
     value = parse(yaml)
   } catch (error) {
-    if (!(error instanceof YAMLParseError)) throw error
+    // The second is how the parser refuses aliases that multiply without end, or lead nowhere.
+    if (!(error instanceof YAMLParseError || error instanceof ReferenceError)) throw error
     const message = `The stack file ${path} is not valid YAML: ${error.message}`
     throw new InvalidConfigError(message, { cause: error })
   }
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const problems = result.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+  const problems = result.error.issues.map((issue) => {
+    const reason = issue.code === 'invalid_key' ? issue.issues[0]?.message : undefined
+    return `${issue.path.join('.')}: ${reason ?? issue.message}`
+  })
   throw new InvalidConfigError(`The stack file ${path} is not valid:\n  ${problems.join('\n  ')}`)
 }
 
