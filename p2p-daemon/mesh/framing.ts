@@ -4,6 +4,12 @@ import { lpStream, type LengthPrefixedStream } from '@libp2p/utils'
 const LENGTH_BYTES = 4
 
 /**
+ * The reader takes a RangeError as "not all of it is here yet" and asks after every byte. Made
+ * once: three new errors with their stacks for every frame cost as much as copying the frame.
+ */
+const INCOMPLETE = new RangeError('The length is not complete.')
+
+/**
  * Frames on a stream: four bytes of length, big-endian, then as many bytes. A longer frame than
  * `frameBytesMax` is refused unread and unread bytes beyond `bufferBytesMax` reset the stream, so
  * no peer can fill this node's memory. Iterating over a stream has neither bound, see lpStream.
@@ -43,7 +49,6 @@ function encodeLength(length: number): Uint8Array {
 }
 
 function decodeLength(bytes: { byteLength: number; getUint32(offset: number): number }): number {
-  // The reader takes a RangeError as "not all of it is here yet".
-  if (bytes.byteLength < LENGTH_BYTES) throw new RangeError('The length is not complete.')
+  if (bytes.byteLength < LENGTH_BYTES) throw INCOMPLETE
   return bytes.getUint32(0)
 }
