@@ -15,9 +15,16 @@ export const GET_TIMEOUT_MS = 3_000
 /** Once a record was seen, how long to wait for a newer one from peers that are slow or dead. */
 export const GET_GRACE_MS = 300
 
-/** Puts and announcements run in the background; one dead peer must not hold them for long. */
-export const PUT_TIMEOUT_MS = 5_000
-export const PROVIDE_TIMEOUT_MS = 5_000
+/**
+ * One message to one peer. kad-dht waits for all peers it asks where to put something before it
+ * puts anything, five seconds each by default, so one peer that hangs would use up all the time.
+ */
+export const MESSAGE_TIMEOUT_MIN_MS = 1_500
+export const MESSAGE_TIMEOUT_MAX_MS = 2_000
+
+/** Puts and announcements run in the background: time for two rounds of asking and one of telling. */
+export const PUT_TIMEOUT_MS = 8_000
+export const PROVIDE_TIMEOUT_MS = 8_000
 
 /** The first provider comes within milliseconds in a mesh of twenty or fewer. */
 export const FIND_PROVIDERS_TIMEOUT_MS = 3_000

@@ -10,6 +10,8 @@ import {
   GET_GRACE_MS,
   GET_TIMEOUT_MS,
   KAD_PROTOCOL,
+  MESSAGE_TIMEOUT_MAX_MS,
+  MESSAGE_TIMEOUT_MIN_MS,
   OPERATIONS_MAX,
   PROVIDE_TIMEOUT_MS,
   PUT_TIMEOUT_MS,
@@ -86,6 +88,10 @@ export class RecordDHT implements DHT {
       allowQueryWithZeroPeers: true,
       validators: { [RECORD_NAMESPACE]: validator },
       selectors: { [RECORD_NAMESPACE]: selectRecord },
+      networkDialTimeout: {
+        minTimeout: MESSAGE_TIMEOUT_MIN_MS,
+        maxTimeout: MESSAGE_TIMEOUT_MAX_MS,
+      },
       maxInboundStreams: STREAMS_PER_PEER_MAX,
       maxOutboundStreams: STREAMS_PER_PEER_MAX,
     })

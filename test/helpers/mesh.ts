@@ -71,7 +71,7 @@ export async function startCluster(init: TestClusterInit): Promise<TestCluster> 
   for (const identity of identities) {
     const first = nodes[0]?.mesh.addresses()[0]
     const bootstrap = first === undefined ? [] : [first.replace(/\/p2p\/.*/, '')]
-    nodes.push(createNode(identity, { bootstrap, ...init.mesh }, init.attach))
+    nodes.push(createMeshNode(identity, { bootstrap, ...init.mesh }, init.attach))
     if (nodes.length > 1) continue
     await allowAll(nodes, identities)
     await startNode(nodes[0]!)
@@ -92,7 +92,10 @@ export async function startNode(node: TestNode): Promise<void> {
 }
 
 /** Rewrites the allow-list the way an operator's tool does: beside it, then renamed over it. */
-export async function writeAllowList(node: TestNode, peerIds: readonly string[]): Promise<void> {
+export async function writeAllowList(
+  node: Pick<TestNode, 'dataDir'>,
+  peerIds: readonly string[],
+): Promise<void> {
   const path = join(node.dataDir, 'config', 'peers.json')
   await mkdir(join(node.dataDir, 'config'), { recursive: true })
   const peers = peerIds.map((peerId, index) => ({ peerId, name: `peer-${index}` }))
@@ -118,7 +121,8 @@ export async function until(
   }
 }
 
-function createNode(
+/** A node that is not started yet. */
+export function createMeshNode(
   identity: { name: string; dataDir: string; nodeKey: NodeKey },
   mesh: Partial<Libp2pMeshInit>,
   attach: TestClusterInit['attach'],
