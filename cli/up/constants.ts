@@ -40,6 +40,9 @@ export const GATEWAY_STOP_TIMEOUT_MS = 1_500
 export const NODE_STOP_TIMEOUT_MS = 1_800
 export const POSTGRES_STOP_TIMEOUT_MS = 1_200
 
+/** What the parts themselves leave to requests in flight; it ends before SIGKILL comes. */
+export const DRAIN_TIMEOUT_MS = 1_000
+
 /** First pause before a part that died is started again; doubled each time up to the second. */
 export const RESTART_DELAY_MS = 250
 export const RESTART_DELAY_MS_MAX = 10_000

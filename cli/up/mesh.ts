@@ -21,6 +21,15 @@ export interface MeshNode {
   peerId: string
 }
 
+/** Lets the nodes in with each other and waits until they are connected. */
+export async function joinMesh(
+  nodes: readonly MeshNode[],
+  options: { token: string; signal: AbortSignal },
+): Promise<void> {
+  await writeAllowLists(nodes)
+  await waitForMesh(nodes, options)
+}
+
 const allowListSchema = z.object({
   peers: z.array(z.object({ peerId: z.string(), name: z.string() })),
 })
@@ -59,7 +68,7 @@ function parse(file: string, text: string): AllowList {
 }
 
 /** Resolves when every node is connected to every other. @throws ProcessStartError after a while */
-export async function waitForMesh(
+async function waitForMesh(
   nodes: readonly MeshNode[],
   { token, signal }: { token: string; signal: AbortSignal },
 ): Promise<void> {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 
 import type { Env } from '../../shared/config/env.ts'
 import { childEnv, type PartSpec } from './child-process.ts'
-import { GATEWAY_STOP_TIMEOUT_MS, NODE_STOP_TIMEOUT_MS } from './constants.ts'
+import { DRAIN_TIMEOUT_MS, GATEWAY_STOP_TIMEOUT_MS, NODE_STOP_TIMEOUT_MS } from './constants.ts'
 import type { DataLayout } from './data-layout.ts'
 import type { NodePorts, PortPlan } from './ports.ts'
 
@@ -42,6 +42,7 @@ function common(context: PartsContext): Record<string, string> {
     BZZZ_TOKEN_KEYS_FILE: context.layout.tokenPublicKeys,
     DATABASE_URL: context.databaseURL,
     ...(context.redisURL && { REDIS_URL: context.redisURL }),
+    BZZZ_STOP_TIMEOUT: `${DRAIN_TIMEOUT_MS}ms`,
     NODE_COMPILE_CACHE: context.layout.cache,
   }
 }

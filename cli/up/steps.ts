@@ -15,22 +15,33 @@ export class Steps {
     this.#names = names
   }
 
-  /** Waits for the next step of the list. What it rejects with is passed on. */
-  async run<T>(work: Promise<T>): Promise<T> {
+  /**
+   * Waits for the next step of the list. What it rejects with is passed on. Of work that began
+   * together with others, the time is its own and not how long it was waited for.
+   */
+  async run<T>(work: Timed<T>): Promise<T> {
     const name = this.#names[this.#index++] ?? ''
     const width = Math.max(...this.#names.map(({ length }) => length))
     const head = `[${this.#index}/${this.#names.length}] ${name.padEnd(width)}  `
     const { isTTY = false } = this.#output
     if (isTTY) this.#output.write(head)
-    const startedMs = performance.now()
     const end = (text: string) => this.#output.write(`${isTTY ? '' : head}${text}\n`)
     try {
-      const result = await work
-      end(`ready  ${formatSeconds(performance.now() - startedMs)}`)
+      const { result, tookMs } = await work
+      end(`ready  ${formatSeconds(tookMs)}`)
       return result
     } catch (error) {
       end('failed')
       throw error
     }
   }
+}
+
+export type Timed<T> = Promise<{ result: T; tookMs: number }>
+
+/** Measures from now until the work is done. */
+export async function timed<T>(work: Promise<T>): Timed<T> {
+  const startedMs = performance.now()
+  const result = await work
+  return { result, tookMs: performance.now() - startedMs }
 }

@@ -150,7 +150,8 @@ export class SupervisedProcess<Ready> {
       this.#restarts++
       current = await this.#launch(stopping).catch((error: unknown) => {
         if (!stopping.aborted) {
-          this.#log.error({ part: this.name, reason: reasonOf(error) }, 'a part did not come back')
+          const [reason] = reasonOf(error).split('\n')
+          this.#log.error({ part: this.name, reason }, 'a part did not come back')
         }
         return null
       })

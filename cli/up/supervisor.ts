@@ -7,12 +7,12 @@ import type { Output } from '../host.ts'
 import { partProcess, type PartSpec, type ReadyMessage } from './child-process.ts'
 import { writeMarker, type Marker } from './data-folder.ts'
 import type { LogFollower } from './log-file.ts'
-import { waitForMesh, writeAllowLists } from './mesh.ts'
+import { joinMesh } from './mesh.ts'
 import { connectHost, gatewayPart, nodeEndpoint, nodePart, type PartsContext } from './parts.ts'
 import { EmbeddedPostgres } from './postgres/embedded-postgres.ts'
 import { POSTGRES_MAJOR } from './postgres/initialise.ts'
 import type { RunningFile, RunningState } from './running-file.ts'
-import { Steps } from './steps.ts'
+import { Steps, timed } from './steps.ts'
 import { SupervisedProcess } from './supervised-process.ts'
 
 export interface SupervisorComponents {
@@ -63,24 +63,23 @@ export class Supervisor {
         ],
       },
     )
-    const databaseURL = await steps.run(this.#startDatabase(signal))
+    const databaseURL = await steps.run(timed(this.#startDatabase(signal)))
     const context = { ...this.#init, databaseURL }
     this.#nodes = plan.nodes.map((node) => this.#supervise(nodePart(context, node)))
     this.#gateway = this.#supervise(gatewayPart(context))
-    const starting = [...this.#nodes, this.#gateway].map((part) => part.start({ signal }))
+    const nodes = this.#nodes.map((part) => timed(part.start({ signal })))
+    const gateway = timed(this.#gateway.start({ signal }))
     // The first failure among them ends the start, whichever part is awaited at the time.
-    const all = Promise.all(starting)
-    all.catch(() => undefined)
+    const failure = failureOf([...nodes, gateway])
     const meshNodes = []
     for (const [index, node] of plan.nodes.entries()) {
-      await steps.run(Promise.race([starting[index], all]))
-      const { peerId = '' } = await starting[index]!
+      const { peerId = '' } = await steps.run(Promise.race([nodes[index]!, failure]))
       const dataDir = join(layout.nodes, node.name)
       meshNodes.push({ name: node.name, dataDir, endpoint: nodeEndpoint(host, node), peerId })
     }
-    await writeAllowLists(meshNodes)
-    await steps.run(Promise.race([waitForMesh(meshNodes, { token, signal }), failureOf(all)]))
-    await steps.run(all)
+    const mesh = timed(joinMesh(meshNodes, { token, signal }))
+    await steps.run(Promise.race([mesh, failure]))
+    await steps.run(gateway)
     this.#ready = true
     return this.#tellState()
   }
@@ -177,9 +176,12 @@ export class Supervisor {
   }
 }
 
-/** Only the failure of `all`: its success decides nothing. */
-function failureOf(all: Promise<unknown>): Promise<never> {
-  return new Promise((_, reject) => {
-    all.catch(reject)
+/** Rejects with the first failure among them; never resolves. */
+function failureOf(works: readonly Promise<unknown>[]): Promise<never> {
+  const failure = new Promise<never>((_, reject) => {
+    for (const work of works) work.catch(reject)
   })
+  // Whoever awaits it is told; nobody may be at the time.
+  failure.catch(() => undefined)
+  return failure
 }

@@ -133,8 +133,10 @@ function componentsOf(
   { json, verbose }: UpRequest,
   layout: DataLayout,
 ) {
+  // A person sees the steps, and hears of what goes wrong; a program gets every line.
+  const level = json || verbose ? config.BZZZ_LOG_LEVEL : 'warn'
   return {
-    log: createLogger({ name: 'bzzz', level: config.BZZZ_LOG_LEVEL, pretty: !json }),
+    log: createLogger({ name: 'bzzz', level, pretty: !json }),
     output: json ? stderr : stdout,
     runningFile: new RunningFile(layout),
     follower: verbose ? new LogFollower({ output: stderr }) : null,
