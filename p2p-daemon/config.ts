@@ -1,7 +1,7 @@
 import { z } from 'zod'
 
 import { duration, list, parseEnv, port, size, type Env } from '../shared/config/env.ts'
-import { PUT_BYTES_MAX } from '../shared/limits.ts'
+import { MiB, PUT_BYTES_MAX } from '../shared/limits.ts'
 
 /** The environment of one node. Names without BZZZ_ are those of the stack it replaces. */
 export const daemonConfigSchema = z.object({
@@ -33,6 +33,28 @@ export const daemonConfigSchema = z.object({
   BZZZ_PUT_BYTES_MAX: size
     .default(PUT_BYTES_MAX)
     .describe('Largest body of a put, such as 512MiB; more is refused with 413'),
+  BZZZ_SCRUB_PERIOD: duration
+    .default(2_592_000_000)
+    .describe('Every blob is read again and checked once in this time, such as 30d; 0s: never'),
+  BZZZ_SCRUB_BYTES_PER_SECOND: size
+    .default(32 * MiB)
+    .describe('A scrub reads no faster than this, such as 32MiB, also when asked for'),
+  BZZZ_SCRUB_IO_SHARE: z.coerce
+    .number()
+    .min(0.001)
+    .max(1)
+    .default(0.25)
+    .describe('Share of the time that a scrub may keep the disk busy'),
+  BZZZ_GC_GRACE: duration
+    .default(86_400_000)
+    .describe('What nothing refers to is kept this long before it is deleted, such as 24h'),
+  BZZZ_GC_PERIOD: duration
+    .default(0)
+    .describe('A collection starts by itself this often; 0s: only when asked for'),
+  BZZZ_QUOTAS: z
+    .string()
+    .optional()
+    .describe('Limits of projects, such as apollo=10GiB,*=100GiB; config/quotas.json goes first'),
   BZZZ_STOP_TIMEOUT: duration.default(4_000).describe('How long requests in flight may take to end'),
   BZZZ_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])

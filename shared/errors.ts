@@ -42,6 +42,46 @@ export class VersionNotFoundError extends Error {
   readonly code = 'BZZZ_VERSION_NOT_FOUND'
 }
 
+export class PinNotFoundError extends Error {
+  override readonly name = 'PinNotFoundError'
+  readonly code = 'BZZZ_PIN_NOT_FOUND'
+}
+
+/** There is no such lease, or it has expired. */
+export class LeaseNotFoundError extends Error {
+  override readonly name = 'LeaseNotFoundError'
+  readonly code = 'BZZZ_LEASE_NOT_FOUND'
+}
+
+/** There is no such hold on collecting, or it has expired. */
+export class HoldNotFoundError extends Error {
+  override readonly name = 'HoldNotFoundError'
+  readonly code = 'BZZZ_HOLD_NOT_FOUND'
+}
+
+/** One collection at a time on a node. */
+export class CollectionRunningError extends Error {
+  override readonly name = 'CollectionRunningError'
+  readonly code = 'BZZZ_GC_RUNNING'
+}
+
+/** Somebody, a backup as a rule, asked that nothing be deleted for now. */
+export class CollectionHeldError extends Error {
+  override readonly name = 'CollectionHeldError'
+  readonly code = 'BZZZ_GC_HELD'
+}
+
+/** A write would take a project over its limit. `quota` says how full it is. */
+export class QuotaExceededError extends Error {
+  override readonly name = 'QuotaExceededError'
+  readonly code = 'BZZZ_QUOTA_EXCEEDED'
+  readonly quota: { project: string; used: number; limit: number }
+  constructor(message: string, quota: { project: string; used: number; limit: number }) {
+    super(message)
+    this.quota = quota
+  }
+}
+
 /** The bytes that arrived do not have the hash the caller announced. Nothing was stored. */
 export class HashMismatchError extends Error {
   override readonly name = 'HashMismatchError'

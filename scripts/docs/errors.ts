@@ -130,6 +130,30 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The process drains before it stops.',
     act: 'Ask another replica; the client of bzzz does that by itself.',
   },
+  BZZZ_PIN_NOT_FOUND: {
+    means: 'The blob is not pinned.',
+    act: 'Nothing; a record may still keep it, see [LIFETIME](LIFETIME.md).',
+  },
+  BZZZ_LEASE_NOT_FOUND: {
+    means: 'There is no such lease, or it has expired.',
+    act: 'Take a new one; if that answers `BZZZ_BLOB_NOT_FOUND`, store the blob again.',
+  },
+  BZZZ_HOLD_NOT_FOUND: {
+    means: 'There is no such hold on collecting, or it has expired.',
+    act: 'Take a new one before you go on reading what a collection might delete.',
+  },
+  BZZZ_GC_RUNNING: {
+    means: 'A collection runs on this node; there is one at a time.',
+    act: 'Follow it with `GET /v1/gc`, or end it with `DELETE /v1/gc`.',
+  },
+  BZZZ_GC_HELD: {
+    means: 'A hold, a backup as a rule, keeps anything from being deleted.',
+    act: 'Wait for its end; `GET /v1/holds` says whose it is. A dry run is possible.',
+  },
+  BZZZ_QUOTA_EXCEEDED: {
+    means: 'The write would take the project over its limit. `quota` in the body says how full.',
+    act: 'Raise the limit, see [LIFETIME](LIFETIME.md). All kept versions count.',
+  },
   BZZZ_FUNCTION_TIMEOUT: {
     means: 'The function took longer than its limit and was cut.',
     act: 'Make it a job (`/async-function/NAME`), or raise its time-out.',

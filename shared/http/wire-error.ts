@@ -23,7 +23,12 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   BZZZ_ADDRESS_NOT_FOUND: 404,
   BZZZ_VERSION_NOT_FOUND: 404,
   BZZZ_FUNCTION_NOT_FOUND: 404,
+  BZZZ_PIN_NOT_FOUND: 404,
+  BZZZ_LEASE_NOT_FOUND: 404,
+  BZZZ_HOLD_NOT_FOUND: 404,
   BZZZ_VERSION_CONFLICT: 409,
+  BZZZ_GC_RUNNING: 409,
+  BZZZ_GC_HELD: 409,
   BZZZ_BODY_TOO_LARGE: 413,
   BZZZ_RANGE_NOT_SATISFIABLE: 416,
   BZZZ_OVERLOADED: 429,
@@ -38,6 +43,7 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   BZZZ_SHUTTING_DOWN: 503,
   BZZZ_STORAGE_UNAVAILABLE: 503,
   BZZZ_FUNCTION_TIMEOUT: 504,
+  BZZZ_QUOTA_EXCEEDED: 507,
   // These stop a process at start; they reach a terminal, not a caller.
   BZZZ_CONFIG_INVALID: 500,
   BZZZ_DATABASE_NEWER: 500,
@@ -99,6 +105,7 @@ function extraOf(error: unknown): { headers: Record<string, string>; body: objec
   if (!(error instanceof Error)) return { headers, body }
   if ('retryAfterSeconds' in error) headers['retry-after'] = String(error.retryAfterSeconds)
   if ('current' in error) body['current'] = error.current
+  if ('quota' in error) body['quota'] = error.quota
   if ('sizeBytes' in error) body['size'] = error.sizeBytes
   if (error instanceof RemoteError) Object.assign(body, error.details)
   if ('size' in body) headers['content-range'] = `bytes */${String(body['size'])}`
