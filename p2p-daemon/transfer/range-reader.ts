@@ -1,13 +1,7 @@
-import {
-  BlobNotFoundError,
-  PeerUnreachableError,
-  ProtocolViolationError,
-  RangeNotSatisfiableError,
-  RemoteError,
-} from '../../shared/errors.ts'
-import { STATUS_BY_CODE } from '../../shared/http/wire-error.ts'
+import { PeerUnreachableError, ProtocolViolationError } from '../../shared/errors.ts'
 import { isFrameError } from '../mesh/framing.ts'
 import { RANGE_BYTES_MAX, RANGES_OUTSTANDING_MAX, STALL_TIMEOUT_MS } from './constants.ts'
+import { fromErrorMessage } from './range-error.ts'
 import { decodeMessage, encodeMessage, type RangeMessage } from './range-message.ts'
 import type { PooledStream } from './stream-pool.ts'
 
@@ -103,7 +97,7 @@ export class RangeReader {
   async #receive(): Promise<RangeMessage> {
     const frame = await this.#patiently((signal) => this.#pooled.frames.read({ signal }))
     const message = decodeMessage(frame.subarray())
-    if (message.type === 'error') throw toError(message)
+    if (message.type === 'error') throw fromErrorMessage(message)
     return message
   }
 
@@ -129,12 +123,4 @@ export class RangeReader {
 
 function unexpected(message: RangeMessage): ProtocolViolationError {
   return new ProtocolViolationError(`The peer sent ${message.type} where it does not belong.`)
-}
-
-function toError(message: Extract<RangeMessage, { type: 'error' }>): Error {
-  const { code, message: text, sizeBytes } = message
-  if (code === 'BZZZ_BLOB_NOT_FOUND') return new BlobNotFoundError(text)
-  if (code === 'BZZZ_RANGE_NOT_SATISFIABLE')
-    return new RangeNotSatisfiableError(text, sizeBytes ?? 0)
-  return new RemoteError(code, STATUS_BY_CODE[code] ?? 500, text, {})
 }

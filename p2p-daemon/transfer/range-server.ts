@@ -1,28 +1,23 @@
 import type { Stream } from '@libp2p/interface'
 import type { LengthPrefixedStream } from '@libp2p/utils'
 
-import {
-  BlobNotFoundError,
-  ProtocolViolationError,
-  RangeNotSatisfiableError,
-} from '../../shared/errors.ts'
-import { toWireError } from '../../shared/http/wire-error.ts'
+import { ProtocolViolationError } from '../../shared/errors.ts'
 import { framed, isEndOfStream, isFrameError } from '../mesh/framing.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { DATA_BYTES_MAX, RANGES_OUTSTANDING_MAX, SERVE_IDLE_TIMEOUT_MS } from './constants.ts'
+import { toErrorMessage } from './range-error.ts'
 import {
   decodeMessage,
   encodeMessage,
   REQUEST_MESSAGE_BYTES_MAX,
   type RangeMessage,
 } from './range-message.ts'
-
-type Range = Extract<RangeMessage, { type: 'range' }>
+import { readRange, type Range } from './range-source.ts'
 
 const LENGTH_BYTES = 4
 
 export interface RangeServerComponents {
-  store: Pick<BlobStore, 'get' | 'stat'>
+  store: Pick<BlobStore, 'get'>
   onSent: (bytes: number) => void
   /** How long a peer may take to make room for one frame. */
   stallTimeoutMs: number
@@ -82,7 +77,10 @@ async function serveRange(
     const signal = AbortSignal.any([gone, AbortSignal.timeout(components.stallTimeoutMs)])
     await frames.write(encodeMessage(message), { signal })
   }
-  const source = readRange(range, components.store, gone)
+  const source = readRange(range, components.store, {
+    dataBytesMax: DATA_BYTES_MAX,
+    signal: gone,
+  })
   try {
     for (;;) {
       let next: IteratorResult<RangeMessage, void>
@@ -100,37 +98,4 @@ async function serveRange(
   } finally {
     await source.return()
   }
-}
-
-/** The messages that answer a range. Throws what the store throws. */
-async function* readRange(
-  range: Range,
-  store: RangeServerComponents['store'],
-  signal: AbortSignal,
-): AsyncGenerator<RangeMessage, void, void> {
-  const { hash, start } = range
-  const stat = await store.stat(hash)
-  if (!stat) throw new BlobNotFoundError(`There is no blob ${hash} here.`)
-  const { sizeBytes } = stat
-  if (start > sizeBytes) {
-    throw new RangeNotSatisfiableError('The range begins after the end of the blob.', sizeBytes)
-  }
-  const length = Math.min(range.length, sizeBytes - start)
-  if (length === 0) {
-    yield { type: 'head', sizeBytes, start, length }
-    return
-  }
-  const { body } = await store.get(hash, { start, end: start + length - 1, signal })
-  yield { type: 'head', sizeBytes, start, length }
-  for await (const chunk of body) {
-    for (let offset = 0; offset < chunk.length; offset += DATA_BYTES_MAX) {
-      yield { type: 'data', bytes: chunk.subarray(offset, offset + DATA_BYTES_MAX) }
-    }
-  }
-}
-
-function toErrorMessage(error: unknown): RangeMessage {
-  const { code, message } = toWireError(error, '').body.error
-  const sizeBytes = error instanceof RangeNotSatisfiableError ? error.sizeBytes : undefined
-  return { type: 'error', code, message, sizeBytes }
 }

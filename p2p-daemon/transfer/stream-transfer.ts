@@ -22,7 +22,7 @@ import { StreamPool, type PooledStream } from './stream-pool.ts'
 export interface StreamTransferComponents {
   log: Logger
   mesh: StreamHost
-  store: Pick<BlobStore, 'get' | 'stat'>
+  store: Pick<BlobStore, 'get'>
   registry: Registry
 }
 
