@@ -5,6 +5,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import * as addresses from './docs/addresses.ts'
+import * as config from './docs/config.ts'
 import * as dependencies from './docs/dependencies.ts'
 import * as errors from './docs/errors.ts'
 
@@ -14,7 +15,7 @@ export interface Page {
   render(): string | Promise<string>
 }
 
-export const PAGES: readonly Page[] = [addresses, dependencies, errors]
+export const PAGES: readonly Page[] = [addresses, config, dependencies, errors]
 
 /** The text that stands on disk now, or null. */
 export async function written(page: Page): Promise<string | null> {

@@ -266,7 +266,7 @@ describe('gateway system', () => {
         undefined,
         'Bearer nonsense',
         basic('admin', 'admin'),
-        basic('root', tokens.admin),
+        basic('nobod', tokens.admin),
         `Basic ${tokens.admin}`,
       ]
       for (const authorization of strangers) {
