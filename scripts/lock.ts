@@ -1,5 +1,5 @@
 /**
- * Completes package-lock.json with the platform packages that the registry in use did not offer.
+ * Completes the lockfiles with the platform packages that the registry in use did not offer.
  *
  * A native dependency names one optional package per platform. npm leaves out of the lockfile those
  * it could not look up while writing it (a mirror may carry two platforms of fifteen), and `npm ci`
@@ -68,15 +68,15 @@ export function completeLock(lock: Lock): Lock {
   return { ...lock, packages: Object.fromEntries(entries) }
 }
 
-/** The repository's own, and the one that the images of functions are built from. */
-const LOCK_FILES = ['package-lock.json', 'template/node24-ts/package-lock.json']
+/** The project itself, and the image of a function, which npm installs by a lockfile of its own. */
+export const LOCKS = ['package-lock.json', 'template/node24-ts/package-lock.json']
 
 if (import.meta.main) {
-  for (const name of LOCK_FILES) {
+  for (const name of LOCKS) {
     const file = new URL(`../${name}`, import.meta.url)
     const lock = JSON.parse(readFileSync(file, 'utf8')) as Lock
     const added = missingPlatforms(lock).size
     if (added > 0) writeFileSync(file, `${JSON.stringify(completeLock(lock), null, 2)}\n`)
-    console.log(`${added} platform packages added to ${name}`)
+    console.log(`${name}: ${added} platform packages added`)
   }
 }

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { missingPlatforms, type Lock } from '../scripts/lock.ts'
+import { LOCKS, missingPlatforms, type Lock } from '../scripts/lock.ts'
 
 /**
  * What the linter cannot see: rules about files as text, and about files that belong together. A
@@ -152,8 +152,7 @@ describe('dependencies', () => {
   const manifest = JSON.parse(read('package.json')) as Package
   const { dependencies, optionalDependencies, devDependencies, allowScripts } = manifest
   const all = { ...dependencies, ...optionalDependencies, ...devDependencies }
-  const lockText = read('package-lock.json')
-  const lock = JSON.parse(lockText) as Lock & {
+  const lock = JSON.parse(read('package-lock.json')) as Lock & {
     packages: Record<string, { hasInstallScript?: boolean }>
   }
 
@@ -170,12 +169,18 @@ describe('dependencies', () => {
     expect(Object.keys(allowScripts).toSorted()).toEqual([...new Set(names)].toSorted())
   })
 
-  it('records no registry host in the lockfile', () => {
-    expect(lockText).not.toContain('"resolved": "http')
+  it.each(LOCKS)('records no registry host in %s', (name) => {
+    expect(read(name)).not.toContain('"resolved": "http')
   })
 
-  it('has every platform in the lockfile: npm run lock', () => {
-    expect([...missingPlatforms(lock).keys()]).toEqual([])
+  it.each(LOCKS)('has every platform in %s: npm run lock', (name) => {
+    expect([...missingPlatforms(JSON.parse(read(name)) as Lock).keys()]).toEqual([])
+  })
+
+  it('pins the same versions for the image of a function', () => {
+    const image = JSON.parse(read('template/node24-ts/package.json')) as Package
+    const pinned = Object.keys(image.dependencies).map((name) => [name, all[name]])
+    expect(image.dependencies).toEqual(Object.fromEntries(pinned))
   })
 
   it('installs what package.json pins', () => {
