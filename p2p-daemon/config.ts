@@ -55,7 +55,9 @@ export const daemonConfigSchema = z.object({
     .string()
     .optional()
     .describe('Limits of projects, such as apollo=10GiB,*=100GiB; config/quotas.json goes first'),
-  BZZZ_STOP_TIMEOUT: duration.default(4_000).describe('How long requests in flight may take to end'),
+  BZZZ_STOP_TIMEOUT: duration
+    .default(4_000)
+    .describe('How long requests in flight may take to end'),
   BZZZ_LOG_LEVEL: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

@@ -116,7 +116,8 @@ function extraOf(error: unknown): { headers: Record<string, string>; body: objec
 export function toWireError(error: unknown, requestId: string): WireError {
   const { code, message } = classify(error)
   const status =
-    STATUS_BY_CODE[code] ?? (error instanceof RemoteError && error.status < 600 ? error.status : 500)
+    STATUS_BY_CODE[code] ??
+    (error instanceof RemoteError && error.status < 600 ? error.status : 500)
   const { headers, body } = extraOf(error)
   if (status === 503) headers['retry-after'] ??= String(UNAVAILABLE_RETRY_SECONDS)
   if (status === 401) headers['www-authenticate'] = 'Bearer realm="bzzz"'
