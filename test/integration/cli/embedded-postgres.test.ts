@@ -1,15 +1,15 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { EmbeddedPostgres } from '../../../cli/up/postgres/embedded-postgres.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
+import { listProcesses } from '../../helpers/processes.ts'
 
 let folder: string
 let running: EmbeddedPostgres[]
@@ -57,15 +57,6 @@ async function startInChild(): Promise<{ supervisor: ChildProcess; server: numbe
   })
   const [line] = (await once(supervisor.stdout, 'data')) as [Buffer]
   return { supervisor, server: Number(line) }
-}
-
-async function listProcesses(): Promise<{ pid: number; parent: number }[]> {
-  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid='])
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/).map(Number))
-    .map(([pid, parent]) => ({ pid: pid!, parent: parent! }))
 }
 
 function isAlive(pid: number): boolean {

@@ -1,0 +1,80 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { EmbeddedPostgres } from '../../cli/up/postgres/embedded-postgres.ts'
+import { createSilentLogger } from '../../shared/log/log.ts'
+import { clientOf, makeTempDir, runCLI, startCluster, type Cluster } from '../helpers/cluster.ts'
+
+let folder: string
+let server: EmbeddedPostgres
+let cluster: Cluster
+
+beforeAll(async () => {
+  folder = await makeTempDir()
+  server = createServer(false)
+  // A server of its own, so that it can be stopped and stays stopped.
+  cluster = await startCluster({ nodes: 3, env: { DATABASE_URL: await server.start() } })
+})
+
+afterAll(async () => {
+  await cluster.dispose()
+  await server.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+function createServer(initialised: boolean): EmbeddedPostgres {
+  return new EmbeddedPostgres(
+    { log: createSilentLogger() },
+    {
+      folder: join(folder, 'postgres'),
+      logFile: join(folder, 'postgres.log'),
+      initialised,
+      onInitialised: async () => undefined,
+    },
+  )
+}
+
+describe('a database that is away', () => {
+  it('was given, so none is started', () => {
+    expect(Object.keys(cluster.state.processes).toSorted()).toEqual([
+      'acacia',
+      'gateway',
+      'ironwood',
+      'walnut',
+    ])
+  })
+
+  it('keeps nobody from reading, resolving and writing', async () => {
+    const client = clientOf(cluster)
+    expect((await client.put('me@away/a.txt', 'before')).status).toBe(201)
+    await server.stop()
+
+    const databaseStates = async () => {
+      const { stdout } = await runCLI(['status', '--json', '--data', cluster.dataDir])
+      const { nodes } = JSON.parse(stdout) as {
+        nodes: { status: { database: { state: string } } }[]
+      }
+      return nodes.map(({ status }) => status.database.state)
+    }
+    expect((await client.put('me@away/b.txt', 'during')).status).toBe(201)
+    for (const [name, content] of [
+      ['a', 'before'],
+      ['b', 'during'],
+    ]) {
+      for (const url of [client.resolveURL, client.gatewayURL]) {
+        const headers = { 'cache-control': 'no-cache' }
+        const answer = await client.get(`${url}/me@away/${name}.txt`, headers)
+        expect([answer.status, await answer.text()]).toEqual([200, content])
+      }
+    }
+    // The node that took the write is the first to notice.
+    await expect.poll(databaseStates, { timeout: 60_000, interval: 500 }).toContain('down')
+
+    await server.start()
+    await expect
+      .poll(databaseStates, { timeout: 60_000, interval: 500 })
+      .toEqual(['up', 'up', 'up'])
+  })
+})

@@ -1,0 +1,215 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+
+import pg from 'pg'
+
+import { checkPorts, planPorts } from '../../cli/up/ports.ts'
+import type { RunningState } from '../../cli/up/running-file.ts'
+import { PortInUseError } from '../../shared/errors.ts'
+import { processTree } from './processes.ts'
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** All ports of a plan then lie below those that the kernel gives to outgoing connections. */
+const OFFSET_MIN = 1_000
+const OFFSET_MAX = 20_000
+
+/** A cluster that is not gone by then hangs; the promise of `bzzz up` is 5 s. */
+const STOP_TIMEOUT_MS = 30_000
+
+export interface ClusterInit {
+  nodes?: number
+  /** An existing data folder; it is left alone by `dispose`. Default: a new one, removed. */
+  dataDir?: string
+  env?: Record<string, string>
+}
+
+/** A real `bzzz up` as a child process. */
+export interface Cluster {
+  state: RunningState
+  token: string
+  dataDir: string
+  /** What it said on stderr so far. */
+  stderr(): string
+  /** Process ids as they are now: parts that died are started again under others. */
+  processes(): Promise<Record<string, number>>
+  /** The supervisor and everything below it. */
+  tree(): Promise<number[]>
+  /** SIGTERM; resolves with the exit code once the process is gone. */
+  stop(): Promise<number | null>
+  /** SIGKILL to the supervisor and everything below it. */
+  killAll(): Promise<void>
+  dispose(): Promise<void>
+}
+
+/** The environment of a user who has set nothing, or only the servers to test with. */
+export function userEnv(env: Record<string, string> = {}): Record<string, string> {
+  const { PATH = '', HOME = '', LANG = 'C.UTF-8' } = process.env
+  return { PATH, HOME, LANG, ...env }
+}
+
+export function spawnCLI(args: readonly string[], env: Record<string, string>): ChildProcess {
+  return spawn(process.execPath, [join(PROJECT, 'cli/main.ts'), ...args], {
+    env,
+    stdio: ['pipe', 'pipe', 'pipe'],
+  })
+}
+
+/** Runs one command to its end. */
+export async function runCLI(
+  args: readonly string[],
+  { env = {}, stdin = '' }: { env?: Record<string, string>; stdin?: string | Buffer } = {},
+) {
+  const child = spawnCLI(args, userEnv(env))
+  child.stdin!.on('error', () => undefined)
+  child.stdin!.end(stdin)
+  const [stdout, stderr, [exitCode]] = await Promise.all([
+    text(child.stdout!),
+    text(child.stderr!),
+    once(child, 'exit') as Promise<[number | null]>,
+  ])
+  return { stdout, stderr, exitCode }
+}
+
+/** An offset at which every port of a plan is free now. */
+export async function findPortOffset(nodes: number): Promise<number> {
+  for (;;) {
+    const offset = OFFSET_MIN + Math.floor(Math.random() * (OFFSET_MAX - OFFSET_MIN))
+    const functions = { mcp: 3001, llm: 3002, resolve: 3003 }
+    try {
+      await checkPorts(planPorts({ nodes, offset, functions }), '127.0.0.1')
+      return offset
+    } catch (error) {
+      if (!(error instanceof PortInUseError)) throw error
+    }
+  }
+}
+
+export async function makeTempDir(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'bzzz-e2e-'))
+}
+
+export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
+  const { nodes = 3 } = init
+  const base = init.dataDir === undefined ? await makeTempDir() : null
+  const dataDir = init.dataDir ?? join(base!, 'data')
+  const services = init.env?.['DATABASE_URL'] ? null : await servicesOf(dataDir)
+  const offset = await findPortOffset(nodes)
+  const env = userEnv({ ...services?.env, ...init.env })
+  const args = ['up', '--data', dataDir, '--nodes', `${nodes}`, '--port-offset', `${offset}`]
+  const child = spawnCLI([...args, '--json'], env)
+  let said = ''
+  child.stderr!.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  const exited = once(child, 'exit') as Promise<[number | null]>
+  const dispose = async () => {
+    if (child.exitCode === null && child.signalCode === null) {
+      await killTree(child)
+      await exited
+    }
+    await services?.drop()
+    if (base) await rm(base, { recursive: true, force: true })
+  }
+  const first = await Promise.race([
+    once(child.stdout!, 'data') as Promise<[Buffer]>,
+    exited.then(() => null),
+  ])
+  if (!first) {
+    await dispose()
+    throw new Error(`bzzz up ended before it was ready:\n${said}`)
+  }
+  const state = JSON.parse(first[0].toString()) as RunningState
+  return {
+    state,
+    dataDir,
+    token: (await readFile(state.tokenFile, 'utf8')).trim(),
+    stderr: () => said,
+    processes: async () => {
+      const running = await readFile(join(dataDir, 'running.json'), 'utf8')
+      return (JSON.parse(running) as RunningState).processes
+    },
+    tree: () => processTree(child.pid!),
+    stop: async () => {
+      child.kill('SIGTERM')
+      const timer = setTimeout(() => void killTree(child), STOP_TIMEOUT_MS)
+      const [exitCode] = await exited
+      clearTimeout(timer)
+      return exitCode
+    },
+    killAll: async () => {
+      await killTree(child)
+      await exited
+    },
+    dispose,
+  }
+}
+
+async function killTree(child: ChildProcess): Promise<void> {
+  for (const pid of await processTree(child.pid!)) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // Gone with its parent.
+    }
+  }
+}
+
+/** Databases of clusters that are started a second time on the same data. */
+const databases = new Map<string, string>()
+
+/** The servers that the tests are to use, with a database of the cluster's own. */
+async function servicesOf(dataDir: string) {
+  const { DATABASE_URL, REDIS_URL } = process.env
+  if (!DATABASE_URL) return null
+  const known = databases.get(dataDir)
+  const name = known ?? `e2e_${process.pid}_${databases.size}`
+  if (!known) {
+    databases.set(dataDir, name)
+    await query(DATABASE_URL, `create database ${name}`)
+  }
+  const url = Object.assign(new URL(DATABASE_URL), { pathname: `/${name}` }).href
+  return {
+    env: { DATABASE_URL: url, ...(REDIS_URL && { REDIS_URL }) },
+    // Whoever started first drops it, as the disposal comes in reverse.
+    drop: async () => {
+      if (known) return
+      databases.delete(dataDir)
+      await query(DATABASE_URL, `drop database if exists ${name} with (force)`)
+    },
+  }
+}
+
+async function query(url: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await client.query(statement)
+  await client.end()
+}
+
+/** Requests with the admin token of the cluster. */
+export function clientOf({ state, token }: Pick<Cluster, 'state' | 'token'>) {
+  const headers = { authorization: `Bearer ${token}` }
+  const resolveURL = state.endpoints.functions['resolve']!
+  return {
+    resolveURL,
+    /** The same function below the gateway. */
+    gatewayURL: `${state.endpoints.gateway}/function/resolve`,
+    nodeURL: (index: number) => state.endpoints.nodes[index]!.http,
+    put: (address: string, body: string | Buffer, more: Record<string, string> = {}) =>
+      fetch(`${resolveURL}/${address}`, {
+        method: 'PUT',
+        body: typeof body === 'string' ? body : new Uint8Array(body),
+        headers: { ...headers, 'content-type': 'text/plain', ...more },
+      }),
+    get: (url: string, more: Record<string, string> = {}) =>
+      fetch(url, { headers: { ...headers, ...more } }),
+    putBlob: async (node: string, body: string) => {
+      const answer = await fetch(`${node}/v1/blobs`, { method: 'PUT', body, headers })
+      return (await answer.json()) as { hash: string }
+    },
+  }
+}
