@@ -33,8 +33,15 @@ export const ADDRESS_CHARS_MAX = 256
 /** A connected peer that has not said who it is by then is hung up on. */
 export const NODE_INFO_TIMEOUT_MS = 10_000
 
-/** Changes of the peer set within this time go out as one announcement. */
+/** Changes of what a node says about itself within this time go out as one announcement. */
 export const ANNOUNCE_DELAY_MS = 100
+
+/**
+ * After a join everybody is told again. A newcomer learns of all others when it arrives and dials
+ * them, so this only helps two that arrived in the same moment; sooner, a cluster that starts
+ * would drown in announcements (they grow with the cube of the nodes).
+ */
+export const JOIN_ANNOUNCE_DELAY_MS = 3_000
 
 /** Everybody tells everybody again, so that a lost announcement heals. */
 export const ANNOUNCE_INTERVAL_MS = 60_000

@@ -19,6 +19,7 @@ import { createConnectionGater } from './connection-gater.ts'
 import {
   ANNOUNCE_DELAY_MS,
   ANNOUNCE_INTERVAL_MS,
+  JOIN_ANNOUNCE_DELAY_MS,
   MESSAGE_BYTES_MAX,
   NODE_INFO_TIMEOUT_MS,
   NODE_PROTOCOL,
@@ -101,6 +102,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
   #self: NodeInfo
   #host: Host | undefined
   #announceTimer: NodeJS.Timeout | undefined
+  #announceAtMs = 0
   #announceInterval: NodeJS.Timeout | undefined
   #unsubscribe: (() => void) | undefined
 
@@ -345,12 +347,21 @@ export class Libp2pMesh implements Mesh, StreamHost {
       return
     }
     if (this.#members.has(peerId)) return
-    this.#exchange(peerId).catch((error: Error) => {
-      if (!this.#host || this.#members.has(peerId)) return
-      this.#log.warn({ err: error, peerId }, 'peer did not say who it is, hung up on')
-      this.#metrics.connects.inc({ result: 'silent' })
-      connection.abort(error)
-    })
+    if (connection.direction === 'outbound') {
+      this.#exchange(peerId).catch((error: Error) => this.#hangUp(connection, error))
+    } else {
+      // Who dials speaks first.
+      const silent = new PeerUnreachableError('The peer did not say who it is in time.')
+      setTimeout(() => this.#hangUp(connection, silent), NODE_INFO_TIMEOUT_MS).unref()
+    }
+  }
+
+  #hangUp(connection: Connection, reason: Error): void {
+    const peerId = connection.remotePeer.toString()
+    if (this.#members.has(peerId) || connection.status !== 'open') return
+    this.#log.warn({ err: reason, peerId }, 'peer did not say who it is, hung up on')
+    this.#metrics.connects.inc({ result: 'silent' })
+    connection.abort(reason)
   }
 
   #onGone(peerId: string): void {
@@ -420,7 +431,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#metrics.connects.inc({ result: 'joined' })
     this.#log.info({ peerId, name: info.name, direction: member.direction }, 'peer joined')
     this.#ping(peerId, member)
-    this.#announceSoon()
+    this.#announceSoon(JOIN_ANNOUNCE_DELAY_MS)
     this.#events.emit('join', toPeer(member, connection))
   }
 
@@ -432,16 +443,21 @@ export class Libp2pMesh implements Mesh, StreamHost {
       .catch((error: Error) => this.#log.debug({ err: error, peerId }, 'first ping failed'))
   }
 
-  #announceSoon(): void {
+  /** One announcement for all changes until then; the earliest time asked for counts. */
+  #announceSoon(delayMs = ANNOUNCE_DELAY_MS): void {
     if (!this.#host) return
-    this.#announceTimer ??= setTimeout(() => {
+    const at = Date.now() + delayMs
+    if (this.#announceTimer && this.#announceAtMs <= at) return
+    clearTimeout(this.#announceTimer)
+    this.#announceAtMs = at
+    this.#announceTimer = setTimeout(() => {
       this.#announceTimer = undefined
       for (const peerId of this.#members.keys()) {
         this.#exchange(peerId).catch((error: Error) =>
           this.#log.debug({ err: error, peerId }, 'announcement failed'),
         )
       }
-    }, ANNOUNCE_DELAY_MS)
+    }, delayMs)
   }
 
   #isExpected(peerId: string): boolean {

@@ -3,6 +3,8 @@ import { connect } from 'node:net'
 import { describe, expect, it } from 'vitest'
 
 import { MESSAGE_BYTES_MAX } from '../../../p2p-daemon/mesh/constants.ts'
+import { createHost } from '../../../p2p-daemon/mesh/host.ts'
+import { createNodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
 import {
   BlobNotFoundError,
   BodyTooLargeError,
@@ -123,6 +125,32 @@ describe('libp2p-mesh', () => {
     await untilPeers(acacia.mesh, 1)
     await untilPeers(ironwood.mesh, 1)
     expect(joined).toEqual(['ironwood'])
+  })
+
+  it('hangs up on an allowed peer that does not say who it is', async () => {
+    const nodeKey = createNodeKey()
+    const mute = await createHost({
+      nodeKey,
+      listen: ['/ip4/127.0.0.1/tcp/0'],
+      announce: [],
+      connectionGater: {},
+      services: new Map(),
+    })
+    await mute.start()
+    try {
+      await using cluster = await startCluster({
+        names: ['walnut'],
+        mesh: { bootstrap: [String(mute.getMultiaddrs()[0])] },
+        allowed: () => [nodeKey.peerId],
+      })
+      const { mesh, registry } = cluster.node('walnut')
+      await until(async () => {
+        return /bzzz_peer_connects_total\{result="silent"\} [1-9]/.test(await registry.metrics())
+      }, 'the mute peer to be hung up on')
+      expect(mesh.peers()).toEqual([])
+    } finally {
+      await mute.stop()
+    }
   })
 
   it('stays up while strangers speak something else to its port', async () => {
