@@ -21,7 +21,7 @@ export function upCommand(program: Command, host: CommandHost): void {
     .option('--data <dir>', 'folder that everything is kept in (default: .bzzz)')
     .option(
       '--nodes <n>',
-      `nodes to run, 1 to ${NODES_MAX} (default: as last time, 3 at first)`,
+      `nodes to run, 1 to ${NODES_MAX} (default: as last time, 1 at first)`,
       (text) => integer(text, 1, NODES_MAX),
     )
     .option('--port-offset <n>', 'add this to every port (default: 0)', (text) =>

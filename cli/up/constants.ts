@@ -1,5 +1,5 @@
 /** Nodes of a data folder that nobody said anything else about: one for each copy of a blob. */
-export const NODES_DEFAULT = 3
+export const NODES_DEFAULT = 1
 
 /** More on one machine gain nothing, and ports of one node would meet those of another. */
 export const NODES_MAX = 9
