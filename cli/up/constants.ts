@@ -1,4 +1,4 @@
-/** Nodes of a data folder that nobody said anything else about: one for each copy of a blob. */
+/** Nodes of a data folder that nobody said anything else about: the least that serves. */
 export const NODES_DEFAULT = 1
 
 /** More on one machine gain nothing, and ports of one node would meet those of another. */
