@@ -5,7 +5,7 @@ import {
   StorageUnavailableError,
 } from '../../shared/errors.ts'
 import { type BlobLocation, chunkHashesBytes, sameLocation } from './blob-location.ts'
-import type { BlobRead, ReadOptions } from './blob-store.ts'
+import type { BlobRead, ReadOptions, VerifyOptions } from './blob-store.ts'
 import { satisfiedRange } from './byte-range.ts'
 import { ChunkHasher, ChunkHashes } from './chunk-hashes.ts'
 import { CHUNK_BYTES, READ_AHEAD_CHUNKS } from './constants.ts'
@@ -46,14 +46,15 @@ export class BlobReader {
   }
 
   /** False: the copy was bad. Checks all of it, the chunk hashes too. */
-  async verify(hash: string, signal?: AbortSignal): Promise<boolean> {
+  async verify(hash: string, options: VerifyOptions = {}): Promise<boolean> {
     const location = this.#locate(hash)
     try {
       if (!location.loose) {
         await this.#readPacked(hash, location)
+        await options.pace?.(location.sizeBytes)
         return true
       }
-      const hashes = await this.#rebuildChunkHashes(hash, location, signal)
+      const hashes = await this.#rebuildChunkHashes(hash, location, options)
       const stored = await this.#storedChunkHashes(hash, location)
       if (stored === undefined) await this.#rewrite(hash, location, hashes.encode(hash))
       return true
@@ -194,7 +195,7 @@ export class BlobReader {
   ): Promise<ChunkHashes> {
     const stored = await this.#storedChunkHashes(hash, location)
     if (stored !== undefined) return stored
-    const hashes = await this.#rebuildChunkHashes(hash, location, signal)
+    const hashes = await this.#rebuildChunkHashes(hash, location, signal ? { signal } : {})
     // Best effort: without them the next read only takes longer.
     await this.#rewrite(hash, location, hashes.encode(hash)).catch(() => undefined)
     return hashes
@@ -219,7 +220,7 @@ export class BlobReader {
   async #rebuildChunkHashes(
     hash: string,
     location: BlobLocation,
-    signal?: AbortSignal,
+    { signal, pace }: VerifyOptions = {},
   ): Promise<ChunkHashes> {
     const file = await this.#open(hash, location)
     const hasher = new ChunkHasher()
@@ -233,7 +234,9 @@ export class BlobReader {
       }
       for (let start = 0; start < location.sizeBytes; start += CHUNK_BYTES) {
         signal?.throwIfAborted()
-        hasher.add(await this.#readChunk(file, loose, start / CHUNK_BYTES))
+        const bytes = await this.#readChunk(file, loose, start / CHUNK_BYTES)
+        hasher.add(bytes)
+        await pace?.(bytes.byteLength)
       }
     } finally {
       await file.close()

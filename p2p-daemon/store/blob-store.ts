@@ -40,6 +40,17 @@ export interface BlobStat {
   sizeBytes: number
 }
 
+export interface DeleteOptions {
+  /** Asked in the turn in which the deletion is decided. False: the blob stays. */
+  onlyIf?: () => boolean
+}
+
+export interface VerifyOptions {
+  signal?: AbortSignal
+  /** Told of the bytes read so far since the last call, and waited for before more are read. */
+  pace?: (bytes: number) => Promise<void>
+}
+
 /**
  * Blobs by BLAKE3 hash.
  *
@@ -52,12 +63,20 @@ export interface BlobStore extends Startable {
   /** @throws BlobNotFoundError, BlobCorruptError, RangeNotSatisfiableError */
   get(hash: string, options?: ReadOptions): Promise<BlobRead>
   stat(hash: string): Promise<BlobStat | undefined>
-  /** Resolves to false when the blob was not here. */
-  delete(hash: string): Promise<boolean>
+  /** As `stat`, but counts as a put of the same bytes: whoever watches puts is told. */
+  touch(hash: string): Promise<BlobStat | undefined>
+  /**
+   * Tells `listener` of every put and touch, before the store looks whether the blob is here. From
+   * that turn on a deletion either was decided before, and then the put waits and stores the bytes
+   * again, or asks its `onlyIf` after the listener has been told.
+   */
+  watchPuts(listener: (hash: string) => void): void
+  /** Resolves to false when the blob was not here or `onlyIf` said no. */
+  delete(hash: string, options?: DeleteOptions): Promise<boolean>
   /** In hash order, so that a listing can be resumed after the last hash seen. */
   list(options?: { after?: string; limit?: number; signal?: AbortSignal }): AsyncIterable<BlobStat>
   /** Count and bytes of what is stored, without the overhead of the layout. */
   usage(): Promise<{ blobs: number; bytes: number }>
   /** Reads the whole copy and checks it. False: it was bad and is now in quarantine. */
-  verify(hash: string, options?: { signal?: AbortSignal }): Promise<boolean>
+  verify(hash: string, options?: VerifyOptions): Promise<boolean>
 }

@@ -6,9 +6,11 @@ import type {
   BlobRead,
   BlobStat,
   BlobStore,
+  DeleteOptions,
   PutOptions,
   PutResult,
   ReadOptions,
+  VerifyOptions,
 } from './blob-store.ts'
 import {
   CHUNK_BYTES,
@@ -63,6 +65,9 @@ export class DiskStore implements BlobStore {
   readonly #init: Required<DiskStoreInit>
   readonly #gate: WriteGate
   readonly #putting = new Map<string, Promise<unknown>>()
+  /** Deletions that are decided and not yet on disk: a put of the same blob waits for them. */
+  readonly #deleting = new Map<string, Promise<unknown>>()
+  #onPut: (hash: string) => void = () => undefined
   #parts: StoreParts | undefined
   #starting: Promise<void> | undefined
   #compacting: Promise<CompactionResult> | undefined
@@ -166,26 +171,54 @@ export class DiskStore implements BlobStore {
     return location === undefined ? undefined : { hash: id, sizeBytes: location.sizeBytes }
   }
 
-  async delete(hash: string): Promise<boolean> {
-    const { index, locks, loose, packLog } = this.#started()
+  async touch(hash: string): Promise<BlobStat | undefined> {
+    const { index } = this.#started()
     const id = parseHash(hash)
-    const startedMs = performance.now()
-    return locks.run(id, async () => {
-      const location = index.get(id)
-      if (location === undefined) return false
-      this.#gate.assertWritable()
-      // The file goes first: a tombstone whose file came back after a power cut would hide it.
-      if (location.loose) {
-        await loose.remove(id).catch((error: unknown) => {
-          throw this.#gate.refuse(error)
-        })
+    // No await between the last look and telling the listener: a deletion would fit in between.
+    for (let busy = this.#deleting.get(id); busy !== undefined; busy = this.#deleting.get(id)) {
+      await busy.catch(() => undefined)
+    }
+    this.#onPut(id)
+    const location = index.get(id)
+    return location === undefined ? undefined : { hash: id, sizeBytes: location.sizeBytes }
+  }
+
+  watchPuts(listener: (hash: string) => void): void {
+    this.#onPut = listener
+  }
+
+  async delete(hash: string, options: DeleteOptions = {}): Promise<boolean> {
+    const parts = this.#started()
+    const id = parseHash(hash)
+    return parts.locks.run(id, async () => {
+      if (options.onlyIf?.() === false) return false
+      const deleting = this.#delete(parts, id)
+      this.#deleting.set(id, deleting)
+      try {
+        return await deleting
+      } finally {
+        this.#deleting.delete(id)
       }
+    })
+  }
+
+  /** Who calls holds the lock of the hash. */
+  async #delete({ index, loose, packLog }: StoreParts, id: string): Promise<boolean> {
+    const startedMs = performance.now()
+    const location = index.get(id)
+    if (location !== undefined) {
+      this.#gate.assertWritable()
       const payload = new Uint8Array(0)
       await packLog.append({ kind: 'tombstone', hash: id, value: location.sequence, payload })
-      this.#metrics.io('delete', secondsSince(startedMs), location.sizeBytes)
-      this.#metrics.storeBytes(index.usage().bytes)
-      return true
-    })
+    }
+    // A crash before the unlink leaves a file nobody knows. The other way round it would leave
+    // a record without its file, and the next put would take the blob for stored. A file
+    // nobody knows goes too: a put cut before its record must not come back after a delete.
+    if (location?.loose !== false) await this.#onDisk(loose.removeIfThere(id))
+    if (location === undefined) return false
+    this.#metrics.io('delete', secondsSince(startedMs), location.sizeBytes)
+    this.#metrics.storeBytes(index.usage().bytes)
+    return true
   }
 
   async *list(
@@ -208,11 +241,11 @@ export class DiskStore implements BlobStore {
     return this.#started().index.usage()
   }
 
-  async verify(hash: string, options: { signal?: AbortSignal } = {}): Promise<boolean> {
+  async verify(hash: string, options: VerifyOptions = {}): Promise<boolean> {
     const startedMs = performance.now()
     const id = parseHash(hash)
     const sizeBytes = this.#started().index.get(id)?.sizeBytes ?? 0
-    const good = await this.#started().reader.verify(id, options.signal)
+    const good = await this.#started().reader.verify(id, options)
     this.#metrics.io('verify', secondsSince(startedMs), sizeBytes)
     return good
   }
@@ -257,11 +290,12 @@ export class DiskStore implements BlobStore {
     const sizeBytes = bytes.byteLength
     // A put of the same blob under way is joined; when it fails this one tries on its own.
     for (;;) {
-      if (parts.index.get(hash) !== undefined) return { hash, sizeBytes, existed: true }
-      const sameBlob = this.#putting.get(hash)
-      if (sameBlob === undefined) break
-      await sameBlob.catch(() => undefined)
+      const busy = this.#deleting.get(hash) ?? this.#putting.get(hash)
+      if (busy === undefined) break
+      await busy.catch(() => undefined)
     }
+    this.#onPut(hash)
+    if (parts.index.get(hash) !== undefined) return { hash, sizeBytes, existed: true }
     const entry = { kind: 'blob' as const, hash, value: sizeBytes, payload: bytes }
     const putting = parts.packLog.append(entry, signal)
     this.#putting.set(hash, putting)
@@ -279,7 +313,7 @@ export class DiskStore implements BlobStore {
     expected: string | undefined,
   ): Promise<PutResult> {
     const { index, loose, locks, packLog } = parts
-    if (expected !== undefined && index.get(expected) !== undefined) {
+    if (expected !== undefined && (await this.touch(expected)) !== undefined) {
       const known = await hashOnly(chunks)
       assertExpected(known.hash, expected)
       return { ...known, existed: true }
@@ -290,10 +324,9 @@ export class DiskStore implements BlobStore {
     try {
       assertExpected(hash, expected)
       return await locks.run(hash, async () => {
+        this.#onPut(hash)
         if (index.get(hash) !== undefined) return { hash, sizeBytes, existed: true }
-        await loose.publish(staged).catch((error: unknown) => {
-          throw this.#gate.refuse(error)
-        })
+        await this.#onDisk(loose.publish(staged))
         published = true
         const payload = staged.chunkHashes.encode(hash)
         await packLog.append({ kind: 'loose', hash, value: sizeBytes, payload })
@@ -301,6 +334,14 @@ export class DiskStore implements BlobStore {
       })
     } finally {
       if (!published) await loose.discard(staged.tempPath)
+    }
+  }
+
+  async #onDisk(work: Promise<void>): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      throw this.#gate.refuse(error)
     }
   }
 

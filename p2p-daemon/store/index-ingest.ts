@@ -71,8 +71,10 @@ export class IndexIngest {
     }
     if (this.#db.addBlob(hash, location)) return
     const current = this.#db.blob(hash)
-    if (current === undefined || sameLocation(current, location)) return
-    if (current.sequence >= location.sequence) {
+    if (current === undefined || (!gone && sameLocation(current, location))) return
+    // A deletion counts up to and including its sequence, also against a put of that sequence.
+    const outdated = gone ? current.sequence > record.value : current.sequence >= sequence
+    if (outdated) {
       if (!gone) this.#db.addDead(hash, segment, sequence)
       return
     }

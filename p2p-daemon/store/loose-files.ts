@@ -80,8 +80,9 @@ export class LooseFiles {
     await this.#files.unlink(tempPath).catch(() => undefined)
   }
 
-  async remove(hash: string): Promise<void> {
+  async removeIfThere(hash: string): Promise<void> {
     const { shard, path } = this.#layout.loose(hash)
+    if ((await this.#files.stat(path)) === undefined) return
     await this.#files.unlink(path)
     await this.#sync(() => this.#files.syncDirectory(shard))
   }

@@ -4,6 +4,7 @@ import type {
   BlobRead,
   BlobStat,
   BlobStore,
+  DeleteOptions,
   PutOptions,
   PutResult,
   ReadOptions,
@@ -16,6 +17,7 @@ import { uploadChunks } from './upload.ts'
 export class MemoryStore implements BlobStore {
   readonly #blobs = new Map<string, Uint8Array>()
   readonly #onCorrupt: (hash: string, reason: string) => void
+  #onPut: (hash: string) => void = () => undefined
 
   constructor(components: { onCorrupt?: (hash: string, reason: string) => void } = {}) {
     this.#onCorrupt = components.onCorrupt ?? (() => undefined)
@@ -37,6 +39,7 @@ export class MemoryStore implements BlobStore {
     if (expected !== undefined && expected !== hash) {
       throw new HashMismatchError(`The bytes have the hash ${hash}, not ${expected}.`)
     }
+    this.#onPut(hash)
     const existed = this.#blobs.has(hash)
     if (!existed) this.#blobs.set(hash, bytes)
     return { hash, sizeBytes: bytes.byteLength, existed }
@@ -65,8 +68,18 @@ export class MemoryStore implements BlobStore {
     return bytes === undefined ? undefined : { hash: id, sizeBytes: bytes.byteLength }
   }
 
-  async delete(hash: string): Promise<boolean> {
-    return this.#blobs.delete(parseHash(hash))
+  async touch(hash: string): Promise<BlobStat | undefined> {
+    this.#onPut(parseHash(hash))
+    return this.stat(hash)
+  }
+
+  watchPuts(listener: (hash: string) => void): void {
+    this.#onPut = listener
+  }
+
+  async delete(hash: string, options: DeleteOptions = {}): Promise<boolean> {
+    const id = parseHash(hash)
+    return this.#blobs.has(id) && options.onlyIf?.() !== false && this.#blobs.delete(id)
   }
 
   async *list(

@@ -36,15 +36,21 @@ export class PackSegments {
     return join(this.#directory, `${String(segment).padStart(10, '0')}.pack`)
   }
 
-  /** Ascending. Segments that were never finished are removed: nothing refers to them. */
+  /** Ascending. */
   async list(): Promise<number[]> {
     const segments: number[] = []
     for (const name of await this.#files.list(this.#directory)) {
       const digits = NAME_PATTERN.exec(name)?.[1]
       if (digits !== undefined) segments.push(Number(digits))
-      else if (name.endsWith(UNFINISHED)) await this.#files.unlink(join(this.#directory, name))
     }
     return segments.toSorted((a, b) => a - b)
+  }
+
+  /** At start: segments a crash left before they had their name. Nothing refers to them. */
+  async sweepUnfinished(): Promise<void> {
+    for (const name of await this.#files.list(this.#directory)) {
+      if (name.endsWith(UNFINISHED)) await this.#files.unlink(join(this.#directory, name))
+    }
   }
 
   /** A new segment with its header on disk under its final name. */

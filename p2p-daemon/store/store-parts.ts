@@ -68,6 +68,7 @@ export async function openStoreParts(
   )
   try {
     await layout.sweepTemp(files)
+    await segments.sweepUnfinished()
     const recovery = new StoreRecovery({ ...components, layout, segments, database }, init)
     const recovered = await recovery.run()
     const index = new PrimaryIndex(

@@ -42,6 +42,7 @@ export class StoreRecovery {
   readonly #components: Components
   readonly #ingest: IndexIngest
   readonly #corrupt: Recovered['corrupt'] = []
+  readonly #damaged: string[] = []
   readonly #segmentBytesMax: number
   readonly #signal: AbortSignal | undefined
   #states = new Map<number, SegmentState>()
@@ -63,7 +64,8 @@ export class StoreRecovery {
     const sizes = new Map<number, number>()
     for (const id of ids) sizes.set(id, (await files.stat(segments.path(id)))?.sizeBytes ?? 0)
     this.#states = database.segments()
-    const rebuild = database.meta('complete') !== 1 || this.#isAhead(sizes)
+    const lost = this.#lostHashes(sizes)
+    const rebuild = database.meta('complete') !== 1 || lost !== undefined
     if (rebuild) this.#beginRebuild(sizes)
     let active: Recovered['active']
     // Newest first: a cut is always in a newer segment than the one it cuts.
@@ -73,8 +75,17 @@ export class StoreRecovery {
       if (found !== undefined) active = found
     }
     this.#ingest.drain()
+    // Of a damaged record nothing needs to be said when a newer one or a deletion is known.
+    for (const hash of this.#damaged) {
+      if (database.blob(hash) !== undefined) continue
+      this.#corrupt.push({ hash, reason: 'its record in a pack segment is damaged' })
+    }
     if (rebuild) await this.#walkLoose()
     if (rebuild || this.#ingest.count > 0) this.#ingest.finish()
+    for (const hash of lost ?? []) {
+      if (database.blob(hash) !== undefined) continue
+      this.#corrupt.push({ hash, reason: 'its segment is missing or cut short' })
+    }
     if (rebuild) {
       database.setSyncing(true)
       database.sync()
@@ -90,12 +101,19 @@ export class StoreRecovery {
     }
   }
 
-  /** The index knows of bytes that are not there: an older copy of the disk, or lost segments. */
-  #isAhead(sizes: ReadonlyMap<number, number>): boolean {
+  /**
+   * What the index places in bytes that are not there: segments were lost or cut, or the disk is
+   * an older copy. Undefined when there are no such bytes.
+   */
+  #lostHashes(sizes: ReadonlyMap<number, number>): string[] | undefined {
+    let lost: string[] | undefined
     for (const [segment, state] of this.#states) {
-      if (segment > 0 && (sizes.get(segment) ?? 0) < state.indexedBytes) return true
+      const sizeBytes = sizes.get(segment) ?? 0
+      if (segment === 0 || sizeBytes >= state.indexedBytes) continue
+      lost ??= []
+      for (const hash of this.#components.database.hashesIn(segment)) lost.push(hash)
     }
-    return false
+    return lost
   }
 
   #beginRebuild(sizes: ReadonlyMap<number, number>): void {
@@ -159,9 +177,7 @@ export class StoreRecovery {
         return undefined
       },
     )
-    for (const hash of result.corrupt) {
-      this.#corrupt.push({ hash, reason: 'its record in a pack segment is damaged' })
-    }
+    this.#damaged.push(...result.corrupt)
     if (result.skippedBytes > 0) {
       log.error({ segment, bytes: result.skippedBytes }, 'a pack segment has unreadable bytes')
     }
