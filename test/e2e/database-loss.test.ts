@@ -48,7 +48,7 @@ describe('a database that is away', () => {
 
   it('keeps nobody from reading, resolving and writing', async () => {
     const client = clientOf(cluster)
-    expect((await client.put('me@away/a.txt', 'before')).status).toBe(201)
+    await client.putWell('me@away/a.txt', 'before')
     await server.stop()
 
     const databaseStates = async () => {
@@ -58,7 +58,7 @@ describe('a database that is away', () => {
       }
       return nodes.map(({ status }) => status.database.state)
     }
-    expect((await client.put('me@away/b.txt', 'during')).status).toBe(201)
+    await client.putWell('me@away/b.txt', 'during')
     for (const [name, content] of [
       ['a', 'before'],
       ['b', 'during'],

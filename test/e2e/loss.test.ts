@@ -19,7 +19,7 @@ describe('a node that is killed', () => {
     const client = clientOf(cluster)
     const content = 'acknowledged by walnut'
     const { hash } = await client.putBlob(client.nodeURL(0), content)
-    expect((await client.put('me@loss/kept.txt', content)).status).toBe(201)
+    await client.putWell('me@loss/kept.txt', content)
     const { walnut } = await cluster.processes()
     process.kill(walnut!, 'SIGKILL')
 

@@ -48,9 +48,7 @@ describe('bzzz up with three nodes', () => {
 
   it('stores content under an address and serves it on every surface', async () => {
     const address = 'reviewer@apollo:task-42/plan.md'
-    const put = await client.put(address, HELLO)
-    expect(put.status).toBe(201)
-    const written = (await put.json()) as { hash: string; replicas: string[] }
+    const written = await client.putWell(address, HELLO)
     expect(written).toMatchObject({
       address: `bzzz://${address}`,
       version: 1,
@@ -89,9 +87,9 @@ describe('bzzz up with three nodes', () => {
 
   it('keeps versions and refuses a writer who is late', async () => {
     const address = 'writer@apollo/notes.txt'
-    const first = (await (await client.put(address, 'one')).json()) as { hash: string }
+    const first = await client.putWell(address, 'one')
     const condition = { 'if-match': `"${first.hash}"` }
-    expect((await client.put(address, 'two', condition)).status).toBe(200)
+    await client.putWell(address, 'two', condition)
     const late = await client.put(address, 'three', condition)
     expect(late.status).toBe(409)
     expect(await late.json()).toMatchObject({
@@ -106,8 +104,9 @@ describe('bzzz up with three nodes', () => {
   })
 
   it('refuses who has no token or the wrong one', async () => {
-    for (const url of [client.resolveURL, client.gatewayURL, `${client.nodeURL(0)}/v1/blobs`]) {
-      expect((await fetch(`${url}/b3/${'0'.repeat(64)}`)).status).toBe(401)
+    const nodePath = `${client.nodeURL(0)}/v1/blobs`
+    for (const url of [`${client.resolveURL}/b3`, `${client.gatewayURL}/b3`, nodePath]) {
+      expect((await fetch(`${url}/${'0'.repeat(64)}`)).status).toBe(401)
     }
     const args = ['--subject', 'guest', '--role', 'viewer', '--data', cluster.dataDir]
     const { stdout } = await runCLI(['token', 'create', ...args])

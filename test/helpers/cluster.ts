@@ -190,21 +190,37 @@ async function query(url: string, statement: string): Promise<void> {
   await client.end()
 }
 
+export interface WrittenJSON {
+  address: string
+  version: number
+  hash: string
+  size: number
+  replicas: string[]
+}
+
 /** Requests with the admin token of the cluster. */
 export function clientOf({ state, token }: Pick<Cluster, 'state' | 'token'>) {
   const headers = { authorization: `Bearer ${token}` }
   const resolveURL = state.endpoints.functions['resolve']!
+  const put = (address: string, body: string, more: Record<string, string> = {}) =>
+    fetch(`${resolveURL}/${address}`, {
+      method: 'PUT',
+      body,
+      headers: { ...headers, 'content-type': 'text/plain', ...more },
+    })
   return {
     resolveURL,
     /** The same function below the gateway. */
     gatewayURL: `${state.endpoints.gateway}/function/resolve`,
     nodeURL: (index: number) => state.endpoints.nodes[index]!.http,
-    put: (address: string, body: string | Buffer, more: Record<string, string> = {}) =>
-      fetch(`${resolveURL}/${address}`, {
-        method: 'PUT',
-        body: typeof body === 'string' ? body : new Uint8Array(body),
-        headers: { ...headers, 'content-type': 'text/plain', ...more },
-      }),
+    put,
+    /** Throws with what the server says unless a version was written. */
+    putWell: async (...args: Parameters<typeof put>) => {
+      const answer = await put(...args)
+      const text = await answer.text()
+      if (answer.status !== 201) throw new Error(`${answer.status} ${text}`)
+      return JSON.parse(text) as WrittenJSON
+    },
     get: (url: string, more: Record<string, string> = {}) =>
       fetch(url, { headers: { ...headers, ...more } }),
     putBlob: async (node: string, body: string) => {
