@@ -50,6 +50,11 @@ export function peerIdOf(address: Multiaddr): string | undefined {
   return address.getComponents().find(({ name }) => name === 'p2p')?.value
 }
 
+/** The host of an address that can be dialled directly: an IP address or a DNS name. */
+export function hostOf(address: string): string | undefined {
+  return parseTCPAddress(address)?.getComponents()[0]?.value
+}
+
 /** The address without its peer id: what is kept and told to others. */
 export function withoutPeerId(address: Multiaddr): string {
   const peerId = peerIdOf(address)

@@ -6,6 +6,7 @@ import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 
+import { InvalidConfigError, PortInUseError } from '../../shared/errors.ts'
 import {
   CONNECTIONS_MAX,
   DIAL_TIMEOUT_MS,
@@ -58,4 +59,20 @@ export async function createHost(init: {
     },
   })
   return host as unknown as Host
+}
+
+/** @throws PortInUseError, InvalidConfigError when an address cannot be listened on */
+export async function startHost(host: Host): Promise<void> {
+  try {
+    await host.start()
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== 'UnsupportedListenAddressesError') throw error
+    // libp2p lists the addresses and their errors in the message and nowhere else.
+    const [, address, reason] = /(\/\S+): Error: listen (\w+)/.exec(error.message) ?? []
+    if (reason === 'EADDRINUSE') {
+      throw new PortInUseError(`Something else listens on ${address}.`, { cause: error })
+    }
+    const message = `It is not possible to listen on ${address ?? 'an address'}: ${reason}.`
+    throw new InvalidConfigError(message, { cause: error })
+  }
 }

@@ -28,7 +28,7 @@ import {
   REQUESTS_SERVED_MAX,
 } from './constants.ts'
 import { Dialler } from './dialler.ts'
-import { createHost, type Host, type ServiceFactory } from './host.ts'
+import { createHost, startHost, type Host, type ServiceFactory } from './host.ts'
 import { createMeshMetrics, type MeshMetrics } from './mesh-metrics.ts'
 import type { Mesh, NodeInfo, Peer, RequestHandler, RequestOptions } from './mesh.ts'
 import { decodeAnnouncement, encodeAnnouncement, type Announcement } from './node-info.ts'
@@ -149,7 +149,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     // Set before it listens: the first peer may be there before `start` returns.
     const host = (this.#host = await this.#createHost())
     try {
-      await host.start()
+      await startHost(host)
     } catch (error) {
       await this.stop()
       throw error

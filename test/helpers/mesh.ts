@@ -125,7 +125,7 @@ export async function until(
 export function createMeshNode(
   identity: { name: string; dataDir: string; nodeKey: NodeKey },
   mesh: Partial<Libp2pMeshInit>,
-  attach: TestClusterInit['attach'],
+  attach?: TestClusterInit['attach'],
 ): TestNode {
   const { name, dataDir, nodeKey } = identity
   const log = createSilentLogger()

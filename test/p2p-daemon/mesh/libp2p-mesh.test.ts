@@ -1,19 +1,24 @@
-import { connect } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo } from 'node:net'
 
 import { describe, expect, it } from 'vitest'
 
 import { MESSAGE_BYTES_MAX } from '../../../p2p-daemon/mesh/constants.ts'
 import { createHost } from '../../../p2p-daemon/mesh/host.ts'
+import { Libp2pMesh } from '../../../p2p-daemon/mesh/libp2p-mesh.ts'
 import { createNodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
 import {
   BlobNotFoundError,
   BodyTooLargeError,
   OverloadedError,
   PeerUnreachableError,
+  PortInUseError,
   RemoteError,
   VersionConflictError,
 } from '../../../shared/errors.ts'
+import { Registry } from '../../../shared/metrics/metrics.ts'
 import {
+  createMeshNode,
   startCluster,
   startNode,
   until,
@@ -34,6 +39,24 @@ describe('libp2p-mesh', () => {
       const others = NAMES.filter((other) => other !== name)
       const names = mesh.peers().map((peer) => peer.name)
       expect(names.toSorted()).toEqual(others.toSorted())
+    }
+  })
+
+  it('brings two nodes together that only a third one dials', async () => {
+    await using cluster = await startCluster({
+      names: NAMES,
+      mesh: { bootstrap: [] },
+      allowed: (_node, nodes) => nodes.map(idOf),
+    })
+    const [walnut, ironwood, acacia] = cluster.nodes as [TestNode, TestNode, TestNode]
+    await acacia.mesh.stop()
+    const bootstrap = [walnut, ironwood].flatMap(({ mesh }) => mesh.addresses())
+    const third = createMeshNode(acacia, { bootstrap })
+    await third.mesh.start()
+    try {
+      await until(() => ironwood.mesh.peer(idOf(walnut)) !== undefined, 'the two to meet')
+    } finally {
+      await third.mesh.stop()
     }
   })
 
@@ -163,6 +186,28 @@ describe('libp2p-mesh', () => {
       })
     }
     expect(cluster.node('walnut').mesh.peers()).toHaveLength(1)
+  })
+
+  it('says so when its port is taken, and leaves nothing open', async () => {
+    const taken = createServer().listen(0, '127.0.0.1')
+    await once(taken, 'listening')
+    const { port } = taken.address() as AddressInfo
+    await using cluster = await startCluster({ names: ['walnut'] })
+    const { log, nodeKey, allowList, dataDir, mesh } = cluster.node('walnut')
+    await mesh.stop()
+    const second = new Libp2pMesh(
+      { log, nodeKey, allowList, registry: new Registry() },
+      {
+        listen: [`/ip4/127.0.0.1/tcp/${port}`],
+        nodeInfo: mesh.self,
+        dataDir,
+      },
+    )
+    await expect(second.start()).rejects.toBeInstanceOf(PortInUseError)
+    taken.close()
+    await once(taken, 'close')
+    await second.start()
+    await second.stop()
   })
 
   it('starts and stops twice without harm and can start again', async () => {
