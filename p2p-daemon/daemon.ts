@@ -104,8 +104,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
 
 function composeMesh({ config, log, registry, nodeKey }: Base) {
   const allowList = new FileAllowList({ log }, { dataDir: config.BZZZ_DATA_DIR })
-  const isMember = (peerId: string): boolean =>
-    peerId === nodeKey.peerId || allowList.has(peerId)
+  const isMember = (peerId: string): boolean => peerId === nodeKey.peerId || allowList.has(peerId)
   const mesh = new Libp2pMesh(
     { log, nodeKey, allowList, registry },
     {

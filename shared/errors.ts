@@ -261,7 +261,7 @@ export class DataFolderUnwritableError extends Error {
   readonly code = 'BZZZ_DATA_FOLDER_UNWRITABLE'
 }
 
-/** Something the marker says is there is gone. Starting would put an empty store over a used one. */
+/** Something the marker promises is gone. Starting would put an empty store over a used one. */
 export class DataFolderIncompleteError extends Error {
   override readonly name = 'DataFolderIncompleteError'
   readonly code = 'BZZZ_DATA_FOLDER_INCOMPLETE'

@@ -7,7 +7,7 @@ export interface Startable {
   stop(): Promise<void>
 }
 
-/** Starts in order. When one fails, those already started are stopped in reverse, then it throws. */
+/** Starts in order. When one fails, those already started stop in reverse, then it throws. */
 export async function startAll(
   parts: readonly Startable[],
   options: { signal?: AbortSignal } = {},

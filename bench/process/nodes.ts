@@ -64,7 +64,9 @@ async function waitForMesh(urls: string[], token: string): Promise<void> {
   const deadline = Date.now() + MESH_TIMEOUT_MS
   for (const url of urls) {
     for (;;) {
-      const answer = await fetch(`${url}/v1/peers`, { headers: { authorization: `Bearer ${token}` } })
+      const answer = await fetch(`${url}/v1/peers`, {
+        headers: { authorization: `Bearer ${token}` },
+      })
       const { peers } = (await answer.json()) as { peers: unknown[] }
       if (peers.length === urls.length - 1) break
       if (Date.now() > deadline) throw new Error(`${url} sees ${peers.length} peers.`)

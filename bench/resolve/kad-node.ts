@@ -52,7 +52,10 @@ async function get(keys: string[]): Promise<number[]> {
 async function run(command: Command): Promise<unknown> {
   if (command.op === 'dial') return void (await node.dial(multiaddr(command.address)))
   if (command.op === 'get') return get(command.keys)
-  for await (const event of dht.put(Buffer.from(`/bench/${command.key}`), Buffer.from(command.value))) {
+  for await (const event of dht.put(
+    Buffer.from(`/bench/${command.key}`),
+    Buffer.from(command.value),
+  )) {
     void event
   }
   return undefined

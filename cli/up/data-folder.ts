@@ -13,7 +13,7 @@ import { VERSION } from '../../shared/version.ts'
 import { layoutOf, type DataLayout } from './data-layout.ts'
 import { PARTIAL_SUFFIX, writeDurable } from './durable-file.ts'
 
-/** The format this version writes. A later one that this version cannot read has a higher number. */
+/** The format this version writes. One that it cannot read has a higher number. */
 const FORMAT = 1
 
 const markerSchema = z.looseObject({
@@ -28,7 +28,7 @@ const markerSchema = z.looseObject({
 
 export type Marker = z.output<typeof markerSchema>
 
-/** What a crash between making the folder and naming it ours leaves, and what mounts bring along. */
+/** What a crash between making the folder and naming it ours leaves, and what mounts bring. */
 const HARMLESS = new Set(['lock.db', `bzzz.json${PARTIAL_SUFFIX}`, 'lost+found'])
 
 /**

@@ -106,7 +106,7 @@ async function sendContent(
   if (request.method === 'HEAD' && size !== undefined) {
     return reply.header('content-length', size).header('accept-ranges', 'bytes').send()
   }
-  // A range is of the version the caller saw; on another one it gets the whole (RFC 9110, If-Range).
+  // A range is of the version the caller saw; on another it gets the whole (RFC 9110, If-Range).
   const sameVersion = (request.headers['if-range'] ?? `"${hash}"`) === `"${hash}"`
   const range = sameVersion ? request.headers.range : undefined
   return reader.send(reply, hash, { ...callOptions(request), ...(range && { range }) })

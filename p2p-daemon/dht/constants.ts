@@ -22,7 +22,7 @@ export const GET_GRACE_MS = 300
 export const MESSAGE_TIMEOUT_MIN_MS = 1_500
 export const MESSAGE_TIMEOUT_MAX_MS = 2_000
 
-/** Puts and announcements run in the background: time for two rounds of asking and one of telling. */
+/** Puts and announcements run in the background: two rounds of asking and one of telling. */
 export const PUT_TIMEOUT_MS = 8_000
 export const PROVIDE_TIMEOUT_MS = 8_000
 

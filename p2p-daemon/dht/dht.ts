@@ -6,7 +6,7 @@ export interface DHT extends Startable {
   putRecord(name: string, bytes: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>
   /** The record that the selector picks from what the lookup saw; undefined when none was found. */
   getRecord(name: string, options?: { signal?: AbortSignal }): Promise<Uint8Array | undefined>
-  /** Announces this node as a holder of a root (a thread, a manifest, a record), never of a blob. */
+  /** Announces this node as a holder of a root (thread, manifest, record), never of a blob. */
   provideRoot(hash: string, options?: { signal?: AbortSignal }): Promise<void>
   /** Peer ids of nodes that announced the root, as they are found. */
   findProviders(hash: string, options?: { signal?: AbortSignal }): AsyncIterable<string>

@@ -8,7 +8,7 @@ import { sha256 } from 'multiformats/hashes/sha2'
 import { hashBytes, parseHash } from '../../shared/blob/hash.ts'
 import { RECORD_NAMESPACE, ROOT_DOMAIN_TAG } from './constants.ts'
 
-/** `/bzzz/<BLAKE3 of the name in hex>`. kad-dht splits keys at slashes, so raw bytes would not do. */
+/** `/bzzz/<BLAKE3 of the name in hex>`. kad-dht splits keys at slashes: raw bytes would not do. */
 export function recordKey(name: string): Uint8Array {
   return Buffer.from(`/${RECORD_NAMESPACE}/${hashBytes(Buffer.from(name))}`)
 }

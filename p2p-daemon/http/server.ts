@@ -4,7 +4,11 @@ import type { FastifyInstance } from 'fastify'
 
 import { registerAuth } from '../../shared/auth/key-file.ts'
 import type { Revocations } from '../../shared/auth/revocations.ts'
-import { createService, type ServiceComponents, type ServiceInit } from '../../shared/http/service.ts'
+import {
+  createService,
+  type ServiceComponents,
+  type ServiceInit,
+} from '../../shared/http/service.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'

@@ -22,7 +22,7 @@ export const RECORDS_PER_FRAME_MAX = 64
 /** Names in one page when two nodes compare what they hold. */
 export const NAMES_PER_FRAME_MAX = 500
 
-/** Missing predecessors are fetched at most this far back in one go; the rest comes by comparing. */
+/** Missing predecessors are fetched at most this far back at once; the rest comes by comparing. */
 export const BACKFILL_RECORDS_MAX = 10_000
 
 /** Nodes compare their heads when a peer joins, and again this often. */

@@ -66,7 +66,8 @@ export class RecordLookup {
     const request: RecordRequest = { op: 'head', name }
     let found = await this.#fromPeers(peers.holders(name), request, options.signal)
     if (!found && !local) {
-      found = (await this.#fromDHT(name, options.signal)) ??
+      found =
+        (await this.#fromDHT(name, options.signal)) ??
         (await this.#fromPeers(peers.others(), request, options.signal))
     }
     if (!found && local) return { record: local, forks: store.forks(name), source: 'local' }
@@ -94,11 +95,17 @@ export class RecordLookup {
   async version(name: string, version: number, signal?: AbortSignal): Promise<AddressRecord> {
     const local = this.#components.store.version(name, version)
     if (local) return local
-    const found = await this.#fromPeers(this.#everybody(name), { op: 'version', name, version }, signal)
+    const found = await this.#fromPeers(
+      this.#everybody(name),
+      { op: 'version', name, version },
+      signal,
+    )
     if (found) return found.record
     const { record } = await this.head(name, signal ? { signal } : {})
     if (record.version === version) return record
-    throw new VersionNotFoundError(`There is no version ${version}; the newest is ${record.version}.`)
+    throw new VersionNotFoundError(
+      `There is no version ${version}; the newest is ${record.version}.`,
+    )
   }
 
   /** What stood at a moment. @throws VersionNotFoundError, AddressNotFoundError */
@@ -150,10 +157,7 @@ export class RecordLookup {
       .sort((a, b) => compareRecords(a.record, b.record))[0]
   }
 
-  async #fromDHT(
-    name: string,
-    signal?: AbortSignal,
-  ): Promise<Found | undefined> {
+  async #fromDHT(name: string, signal?: AbortSignal): Promise<Found | undefined> {
     const bytes = await this.#components.dht
       .getRecord(name, signal ? { signal } : {})
       .catch(() => undefined)
@@ -180,7 +184,7 @@ export class RecordLookup {
   ): Promise<void> {
     const { store, peers, onRecord } = this.#components
     let next = before
-    for (let fetched = 0; fetched < BACKFILL_RECORDS_MAX && next > 1; ) {
+    for (let fetched = 0; fetched < BACKFILL_RECORDS_MAX && next > 1;) {
       const request = { op: 'history', name, before: next, limit: RECORDS_PER_FRAME_MAX } as const
       const answers = await peers.gather(peerIds, request, signal)
       const records = answers.flatMap((answer) => answer.records)
@@ -194,4 +198,3 @@ export class RecordLookup {
     }
   }
 }
-

@@ -70,4 +70,3 @@ function records(...found: (AddressRecord | undefined)[]): RecordAnswer {
     records: found.filter((record) => record !== undefined).map(recordToText),
   }
 }
-

@@ -1,6 +1,10 @@
 import type { KeyObject } from 'node:crypto'
 
-import { PeerUnreachableError, QuorumNotReachedError, VersionConflictError } from '../../shared/errors.ts'
+import {
+  PeerUnreachableError,
+  QuorumNotReachedError,
+  VersionConflictError,
+} from '../../shared/errors.ts'
 import {
   encodeRecord,
   recordHash,

@@ -21,8 +21,21 @@ export interface SequencedRecord {
  */
 export class RecordStore {
   readonly #db: DatabaseSync
-  readonly #statements: Record<'insert' | 'version' | 'byHash' | 'top' | 'page' | 'at' | 'since' |
-    'heads' | 'count' | 'tips' | 'cursor' | 'setCursor', StatementSync>
+  readonly #statements: Record<
+    | 'insert'
+    | 'version'
+    | 'byHash'
+    | 'top'
+    | 'page'
+    | 'at'
+    | 'since'
+    | 'heads'
+    | 'count'
+    | 'tips'
+    | 'cursor'
+    | 'setCursor',
+    StatementSync
+  >
 
   constructor(file: string) {
     this.#db = new DatabaseSync(file)

@@ -1,17 +1,7 @@
-import {
-  BlobCorruptError,
-  BlobNotFoundError,
-  QuorumNotReachedError,
-} from '../../shared/errors.ts'
+import { BlobCorruptError, BlobNotFoundError, QuorumNotReachedError } from '../../shared/errors.ts'
 import { REPLICAS } from '../../shared/limits.ts'
 import type { Logger } from '../../shared/log/log.ts'
-import type {
-  BlobRead,
-  BlobStat,
-  BlobStore,
-  PutOptions,
-  ReadOptions,
-} from '../store/blob-store.ts'
+import type { BlobRead, BlobStat, BlobStore, PutOptions, ReadOptions } from '../store/blob-store.ts'
 import { PUSHES_MAX, PUSHES_WAITING_MAX, STRAGGLER_WAIT_MS } from './constants.ts'
 import type { OwedLedger } from './owed-ledger.ts'
 import { quorumOf } from './placement.ts'

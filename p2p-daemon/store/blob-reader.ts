@@ -133,7 +133,7 @@ export class BlobReader {
         const reason = `its file has ${sizeBytes} bytes instead of ${loose.location.sizeBytes}`
         return await this.#condemn(loose.hash, loose.location, reason)
       }
-      return this.#checked(loose, chunk, await this.#readChunk(file, loose, chunk))
+      return await this.#checked(loose, chunk, await this.#readChunk(file, loose, chunk))
     } finally {
       await file.close()
     }

@@ -177,11 +177,7 @@ export class DaemonClient {
     throw last ?? unavailable(undefined)
   }
 
-  #attempt(
-    endpoint: Endpoint,
-    call: Call,
-    onFlow: () => void,
-  ): Promise<Dispatcher.ResponseData> {
+  #attempt(endpoint: Endpoint, call: Call, onFlow: () => void): Promise<Dispatcher.ResponseData> {
     const body = call.body?.()
     return endpoint.pool.request({
       method: call.method,

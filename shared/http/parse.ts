@@ -8,5 +8,7 @@ export function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {
   if (result.success) return result.data
   const [issue] = result.error.issues
   const where = issue?.path.length ? `${issue.path.join('.')}: ` : ''
-  throw new InvalidRequestError(`The request is not valid: ${where}${issue?.message ?? 'unreadable'}.`)
+  throw new InvalidRequestError(
+    `The request is not valid: ${where}${issue?.message ?? 'unreadable'}.`,
+  )
 }

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 
 import type { FunctionProvider } from '../../gateway/providers/provider.ts'
 
-/** Creates a provider, not yet started, that deploys the function of test/gateway/functions/echo. */
+/** Creates a provider, not yet started, that deploys test/gateway/functions/echo. */
 export type CreateProvider = () => FunctionProvider
 
 /** What the gateway relies on, whatever runs the functions. */

@@ -77,9 +77,7 @@ describe('record-service', () => {
   it('orders writers on all nodes into one chain without a fork', async () => {
     const { nodes } = await start(3)
     const texts = Array.from({ length: 30 }, (_, index) => `text ${index}`)
-    const writes = texts.map((text, index) =>
-      nodes[index % 3]!.service.write(NAME, content(text)),
-    )
+    const writes = texts.map((text, index) => nodes[index % 3]!.service.write(NAME, content(text)))
     const versions = (await Promise.all(writes)).map((write) => write.record.version)
     expect(versions.toSorted((a, b) => a - b)).toEqual(texts.map((_, index) => index + 1))
     for (const node of nodes) expect(node.store.forks(NAME)).toBe(0)

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest'
 
 import { hashBytes } from '../../../shared/blob/hash.ts'
-import { place, quorumOf, rank, type StorageNode } from '../../../p2p-daemon/replication/placement.ts'
+import {
+  place,
+  quorumOf,
+  rank,
+  type StorageNode,
+} from '../../../p2p-daemon/replication/placement.ts'
 
 function nodes(count: number, init: Partial<StorageNode> = {}): StorageNode[] {
   return Array.from({ length: count }, (_, index) => ({
