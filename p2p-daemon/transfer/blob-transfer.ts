@@ -7,15 +7,17 @@ export interface RemoteBlob {
   body: AsyncIterable<Uint8Array>
 }
 
+export interface FetchOptions {
+  /** First byte wanted: where an earlier transfer ended. */
+  start?: number
+  signal?: AbortSignal
+}
+
 /**
  * Moves blobs between nodes by ranged pull: the receiver asks for ranges and bounds how many are
  * outstanding, so a slow reader never fills anybody's memory.
  */
 export interface BlobTransfer extends Startable {
   /** @throws BlobNotFoundError, PeerUnreachableError, ProtocolViolationError */
-  fetch(
-    peerId: string,
-    hash: string,
-    options?: { start?: number; signal?: AbortSignal },
-  ): Promise<RemoteBlob>
+  fetch(peerId: string, hash: string, options?: FetchOptions): Promise<RemoteBlob>
 }

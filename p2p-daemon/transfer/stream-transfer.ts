@@ -5,10 +5,10 @@ import {
   RangeNotSatisfiableError,
 } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
-import { Counter, type Registry } from '../../shared/metrics/metrics.ts'
+import type { Registry } from '../../shared/metrics/metrics.ts'
 import type { StreamHost } from '../mesh/stream-host.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import type { BlobTransfer, RemoteBlob } from './blob-transfer.ts'
+import type { BlobTransfer, FetchOptions, RemoteBlob } from './blob-transfer.ts'
 import {
   BLOB_PROTOCOL,
   BODY_START_TIMEOUT_MS,
@@ -18,6 +18,7 @@ import {
 import { RangeReader } from './range-reader.ts'
 import { serveRanges } from './range-server.ts'
 import { StreamPool, type PooledStream } from './stream-pool.ts'
+import { transferMetrics, type TransferMetrics } from './transfer-metrics.ts'
 
 export interface StreamTransferComponents {
   log: Logger
@@ -30,11 +31,6 @@ export interface StreamTransferInit {
   stallTimeoutMs?: number
 }
 
-interface FetchOptions {
-  start?: number
-  signal?: AbortSignal
-}
-
 /**
  * Blobs over streams of the mesh, for small ones and for peers whose bulk port cannot be reached.
  * Both sides are here: `fetch` pulls from a peer, and what this node stores is served to peers.
@@ -44,13 +40,13 @@ export class StreamTransfer implements BlobTransfer {
   readonly #log: Logger
   readonly #stallTimeoutMs: number
   readonly #pool: StreamPool
-  readonly #bytes: Counter<'transport' | 'direction'>
+  readonly #metrics: TransferMetrics
 
   constructor(components: StreamTransferComponents, init: StreamTransferInit = {}) {
     const { mesh, store, registry } = components
     this.#log = components.log.child({ component: 'stream-transfer' })
     this.#stallTimeoutMs = init.stallTimeoutMs ?? STALL_TIMEOUT_MS
-    this.#bytes = transferredBytes(registry)
+    this.#metrics = transferMetrics(registry)
     this.#pool = new StreamPool({
       open: (peerId, signal) => {
         const options = { signal, outboundMax: STREAMS_SERVED_MAX }
@@ -58,7 +54,7 @@ export class StreamTransfer implements BlobTransfer {
       },
     })
     const onSent = (bytes: number): void => {
-      this.#bytes.inc({ transport: 'stream', direction: 'sent' }, bytes)
+      this.#metrics.bytes.inc({ transport: 'stream', direction: 'sent' }, bytes)
     }
     const served = { store, onSent, stallTimeoutMs: this.#stallTimeoutMs }
     mesh.handleStream(BLOB_PROTOCOL, (stream) => serveRanges(stream, served), {
@@ -75,6 +71,7 @@ export class StreamTransfer implements BlobTransfer {
 
   async fetch(peerId: string, hash: string, options: FetchOptions = {}): Promise<RemoteBlob> {
     const id = parseHash(hash)
+    const endTimer = this.#metrics.duration.startTimer({ transport: 'stream' })
     for (;;) {
       const pooled = await this.#takeStream(peerId, options.signal)
       const reader = new RangeReader(pooled, {
@@ -85,7 +82,8 @@ export class StreamTransfer implements BlobTransfer {
       })
       try {
         const sizeBytes = await reader.open()
-        return { hash: id, sizeBytes, body: this.#body(pooled, reader, options.signal) }
+        const body = this.#body(pooled, reader, { signal: options.signal, onComplete: endTimer })
+        return { hash: id, sizeBytes, body }
       } catch (error) {
         const answered =
           error instanceof BlobNotFoundError || error instanceof RangeNotSatisfiableError
@@ -113,7 +111,7 @@ export class StreamTransfer implements BlobTransfer {
   #body(
     pooled: PooledStream,
     reader: RangeReader,
-    signal: AbortSignal | undefined,
+    { signal, onComplete }: { signal: AbortSignal | undefined; onComplete: () => void },
   ): AsyncIterable<Uint8Array> {
     const discard = (reason: string): void =>
       this.#pool.discard(pooled, new PeerUnreachableError(reason))
@@ -128,7 +126,7 @@ export class StreamTransfer implements BlobTransfer {
     cut.addEventListener('abort', onAbort, { once: true })
     const pool = this.#pool
     const count = (bytes: number): void =>
-      this.#bytes.inc({ transport: 'stream', direction: 'received' }, bytes)
+      this.#metrics.bytes.inc({ transport: 'stream', direction: 'received' }, bytes)
     return (async function* () {
       clearTimeout(unread)
       let complete = false
@@ -138,6 +136,7 @@ export class StreamTransfer implements BlobTransfer {
           yield chunk
         }
         complete = true
+        onComplete()
       } finally {
         cut.removeEventListener('abort', onAbort)
         if (complete) pool.giveBack(pooled)
@@ -145,17 +144,4 @@ export class StreamTransfer implements BlobTransfer {
       }
     })()
   }
-}
-
-/** Shared with the bulk transport, which counts under another label. */
-export function transferredBytes(registry: Registry): Counter<'transport' | 'direction'> {
-  const name = 'bzzz_transfer_bytes_total'
-  const present = registry.getSingleMetric(name)
-  if (present) return present as Counter<'transport' | 'direction'>
-  return new Counter({
-    name,
-    help: 'Bytes of blobs moved between nodes',
-    labelNames: ['transport', 'direction'],
-    registers: [registry],
-  })
 }
