@@ -3,28 +3,19 @@ import { EventEmitter } from 'node:events'
 import type { Connection, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 
-import {
-  BodyTooLargeError,
-  OverloadedError,
-  PeerUnreachableError,
-  ProtocolViolationError,
-  RemoteError,
-} from '../../shared/errors.ts'
+import { PeerUnreachableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
 import { AddressBook } from './address-book.ts'
 import { ownAddresses, parseBootstrapAddresses, withoutPeerId } from './addresses.ts'
 import type { AllowList } from './allow-list.ts'
+import { AnnounceTimer } from './announce-timer.ts'
 import { createConnectionGater } from './connection-gater.ts'
 import {
   ANNOUNCE_DELAY_MS,
-  ANNOUNCE_INTERVAL_MS,
   JOIN_ANNOUNCE_DELAY_MS,
-  MESSAGE_BYTES_MAX,
   NODE_INFO_TIMEOUT_MS,
   NODE_PROTOCOL,
-  REQUEST_TIMEOUT_MS,
-  REQUESTS_OUTSTANDING_MAX,
   REQUESTS_SERVED_MAX,
 } from './constants.ts'
 import { Dialler } from './dialler.ts'
@@ -33,7 +24,8 @@ import { createMeshMetrics, type MeshMetrics } from './mesh-metrics.ts'
 import type { Mesh, NodeInfo, Peer, RequestHandler, RequestOptions } from './mesh.ts'
 import { decodeAnnouncement, encodeAnnouncement, type Announcement } from './node-info.ts'
 import type { NodeKey } from './node-key.ts'
-import { answer, ask } from './request-protocol.ts'
+import { answer } from './request-protocol.ts'
+import { Requester } from './requester.ts'
 import type { StreamHandlerOptions, StreamHost } from './stream-host.ts'
 
 export interface Libp2pMeshComponents {
@@ -98,12 +90,10 @@ export class Libp2pMesh implements Mesh, StreamHost {
   readonly #protocols = new Map<string, StreamProtocol>()
   readonly #services = new Map<string, ServiceFactory>()
   readonly #members = new Map<string, Member>()
-  readonly #outstanding = new Map<string, number>()
+  readonly #requester: Requester
+  readonly #announcements = new AnnounceTimer({ announce: () => this.#announce() })
   #self: NodeInfo
   #host: Host | undefined
-  #announceTimer: NodeJS.Timeout | undefined
-  #announceAtMs = 0
-  #announceInterval: NodeJS.Timeout | undefined
   #unsubscribe: (() => void) | undefined
 
   constructor(components: Libp2pMeshComponents, init: Libp2pMeshInit) {
@@ -132,6 +122,10 @@ export class Libp2pMesh implements Mesh, StreamHost {
       connections: () => this.#countConnections(),
       expectedPeers: () => this.expectedPeers().length,
     })
+    this.#requester = new Requester(
+      { streams: this, metrics: this.#metrics },
+      { timeoutMs: init.requestTimeoutMs },
+    )
     this.handle(NODE_PROTOCOL, async ({ peerId, payload }) => {
       this.#learn(peerId, decodeAnnouncement(payload, peerId))
       return this.#announcementFor(peerId)
@@ -148,6 +142,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     await this.#book.load()
     // Set before it listens: the first peer may be there before `start` returns.
     const host = (this.#host = await this.#createHost())
+    this.#announcements.start()
     try {
       await startHost(host)
     } catch (error) {
@@ -155,7 +150,6 @@ export class Libp2pMesh implements Mesh, StreamHost {
       throw error
     }
     this.#unsubscribe = this.#allowList.onChange(() => this.#onAllowListChange())
-    this.#announceInterval = setInterval(() => this.#announceSoon(), ANNOUNCE_INTERVAL_MS)
     await this.#dialler.start()
     this.#log.info({ peerId: this.#self.peerId, addresses: this.addresses() }, 'mesh started')
   }
@@ -165,9 +159,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     const host = this.#host
     if (!host) return
     this.#unsubscribe?.()
-    clearInterval(this.#announceInterval)
-    clearTimeout(this.#announceTimer)
-    this.#announceTimer = undefined
+    this.#announcements.stop()
     await this.#dialler.stop()
     this.#host = undefined
     this.#members.clear()
@@ -202,7 +194,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
   /** Changes what this node says about itself and tells everybody. */
   update(changes: Partial<Omit<NodeInfo, 'peerId'>>): void {
     this.#self = { ...this.#self, ...changes }
-    this.#announceSoon()
+    this.#announcements.soon(ANNOUNCE_DELAY_MS)
   }
 
   on(event: 'join' | 'leave', listener: (peer: Peer) => void): void {
@@ -235,34 +227,13 @@ export class Libp2pMesh implements Mesh, StreamHost {
     return this.#requireHost().services[name] as T
   }
 
-  async request(
+  request(
     peerId: string,
     protocol: string,
     payload: Uint8Array,
     options: RequestOptions = {},
   ): Promise<Uint8Array> {
-    options.signal?.throwIfAborted()
-    if (payload.length > MESSAGE_BYTES_MAX) {
-      throw new BodyTooLargeError('The request is longer than a message may be.')
-    }
-    const key = `${peerId} ${protocol}`
-    const outstanding = this.#outstanding.get(key) ?? 0
-    if (outstanding >= REQUESTS_OUTSTANDING_MAX) {
-      throw new OverloadedError('Too many requests are waiting for this peer.', 1)
-    }
-    this.#outstanding.set(key, outstanding + 1)
-    try {
-      const result = await this.#requestOnce(peerId, protocol, payload, options)
-      this.#metrics.requests.inc({ protocol, result: 'ok' })
-      return result
-    } catch (error) {
-      this.#metrics.requests.inc({ protocol, result: resultOf(error) })
-      throw error
-    } finally {
-      const left = (this.#outstanding.get(key) ?? 1) - 1
-      if (left > 0) this.#outstanding.set(key, left)
-      else this.#outstanding.delete(key)
-    }
+    return this.#requester.request(peerId, protocol, payload, options)
   }
 
   async openStream(
@@ -281,30 +252,6 @@ export class Libp2pMesh implements Mesh, StreamHost {
     } catch (error) {
       options.signal.throwIfAborted()
       throw new PeerUnreachableError('The peer did not open a stream.', { cause: error })
-    }
-  }
-
-  async #requestOnce(
-    peerId: string,
-    protocol: string,
-    payload: Uint8Array,
-    options: RequestOptions,
-  ): Promise<Uint8Array> {
-    const timeoutMs = options.timeoutMs ?? this.#init.requestTimeoutMs ?? REQUEST_TIMEOUT_MS
-    const timeout = AbortSignal.timeout(timeoutMs)
-    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
-    try {
-      const outboundMax = REQUESTS_SERVED_MAX
-      const stream = await this.openStream(peerId, protocol, { signal, outboundMax })
-      return await ask(stream, payload, signal)
-    } catch (error) {
-      options.signal?.throwIfAborted()
-      if (error instanceof RemoteError || error instanceof ProtocolViolationError) throw error
-      if (error instanceof PeerUnreachableError) throw error
-      const message = timeout.aborted
-        ? 'The peer did not answer in time.'
-        : 'The peer went away before it answered.'
-      throw new PeerUnreachableError(message, { cause: error })
     }
   }
 
@@ -381,7 +328,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       connection.abort(new PeerUnreachableError('The peer was taken off the allow-list.'))
     }
     // Somebody connected may know where a newly listed peer is.
-    this.#announceSoon()
+    this.#announcements.soon(ANNOUNCE_DELAY_MS)
   }
 
   async #exchange(peerId: string): Promise<void> {
@@ -431,7 +378,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#metrics.connects.inc({ result: 'joined' })
     this.#log.info({ peerId, name: info.name, direction: member.direction }, 'peer joined')
     this.#ping(peerId, member)
-    this.#announceSoon(JOIN_ANNOUNCE_DELAY_MS)
+    this.#announcements.soon(JOIN_ANNOUNCE_DELAY_MS)
     this.#events.emit('join', toPeer(member, connection))
   }
 
@@ -443,21 +390,12 @@ export class Libp2pMesh implements Mesh, StreamHost {
       .catch((error: Error) => this.#log.debug({ err: error, peerId }, 'first ping failed'))
   }
 
-  /** One announcement for all changes until then; the earliest time asked for counts. */
-  #announceSoon(delayMs = ANNOUNCE_DELAY_MS): void {
-    if (!this.#host) return
-    const at = Date.now() + delayMs
-    if (this.#announceTimer && this.#announceAtMs <= at) return
-    clearTimeout(this.#announceTimer)
-    this.#announceAtMs = at
-    this.#announceTimer = setTimeout(() => {
-      this.#announceTimer = undefined
-      for (const peerId of this.#members.keys()) {
-        this.#exchange(peerId).catch((error: Error) =>
-          this.#log.debug({ err: error, peerId }, 'announcement failed'),
-        )
-      }
-    }, delayMs)
+  #announce(): void {
+    for (const peerId of this.#members.keys()) {
+      this.#exchange(peerId).catch((error: Error) =>
+        this.#log.debug({ err: error, peerId }, 'announcement failed'),
+      )
+    }
   }
 
   #isExpected(peerId: string): boolean {
@@ -496,11 +434,4 @@ function toPeer(member: Member, connection?: Connection): Peer {
     direction: connection?.direction ?? member.direction,
     connectedSinceMs: member.connectedSinceMs,
   }
-}
-
-function resultOf(error: unknown): string {
-  if (error instanceof RemoteError) return 'error'
-  if (error instanceof ProtocolViolationError) return 'violation'
-  if (error instanceof PeerUnreachableError) return 'unreachable'
-  return 'aborted'
 }
