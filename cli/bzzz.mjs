@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const NODE_MAJOR_MIN = 24
+const PARENT_POLL_INTERVAL_MS = 500
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 
 function findNode() {
@@ -25,6 +26,12 @@ async function runWith(node) {
   // A terminal sends Ctrl-C to both processes; other signals reach this one alone.
   process.on('SIGINT', () => undefined)
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  // npx runs this below a shell that passes no signal on: when that is gone, so is who called npx.
+  const parent = process.ppid
+  const watch = () => {
+    if (process.env.npm_execpath && process.ppid !== parent) child.kill('SIGTERM')
+  }
+  setInterval(watch, PARENT_POLL_INTERVAL_MS).unref()
   child.on('error', (error) => {
     process.stderr.write(`bzzz: ${node} cannot be run: ${error.message} (BZZZ_PROCESS_START)\n`)
     process.exitCode = 1

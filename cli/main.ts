@@ -1,5 +1,8 @@
 import { runCli } from './cli.ts'
 
+/** How soon the end of npm is noticed. */
+const PARENT_POLL_INTERVAL_MS = 500
+
 const stopping = new AbortController()
 const forcing = new AbortController()
 
@@ -8,6 +11,14 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     if (stopping.signal.aborted) forcing.abort()
     else stopping.abort(new Error(`Stopped by ${signal}.`))
   })
+}
+// npm starts us below a shell that passes no signal on: when that is gone, so is who called npm.
+if (process.env['npm_execpath']) {
+  const parent = process.ppid
+  const watch = () => {
+    if (process.ppid !== parent) stopping.abort(new Error('Stopped by the end of npm.'))
+  }
+  setInterval(watch, PARENT_POLL_INTERVAL_MS).unref()
 }
 // Whoever read our output has enough (`bzzz get ... | head`): that is no failure of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -32,13 +32,17 @@ export const READY_POLL_INTERVAL_MS = 50
 /** One answer of a part that is asked whether it is ready. */
 export const READY_REQUEST_TIMEOUT_MS = 2_000
 
+/** `bzzz up` promises to be gone within 5 s; the rest is for the processes to be reaped. */
+export const STOP_TIMEOUT_MS = 4_700
+
 /**
  * From SIGTERM to SIGKILL, part by part in reverse order: gateway, then all nodes at once, then
- * Postgres. The sum stays below the 5 s in which `bzzz up` promises to be gone.
+ * Postgres, which has at least the rest and whatever the others did not need.
  */
 export const GATEWAY_STOP_TIMEOUT_MS = 1_500
 export const NODE_STOP_TIMEOUT_MS = 1_800
-export const POSTGRES_STOP_TIMEOUT_MS = 1_200
+export const POSTGRES_STOP_TIMEOUT_MS =
+  STOP_TIMEOUT_MS - GATEWAY_STOP_TIMEOUT_MS - NODE_STOP_TIMEOUT_MS
 
 /** What the parts themselves leave to requests in flight; it ends before SIGKILL comes. */
 export const DRAIN_TIMEOUT_MS = 1_000

@@ -19,6 +19,13 @@ export interface ProcessSpec<Ready> {
   requestStop(child: ChildProcess): void
 }
 
+export interface StopOptions {
+  /** Ends the wait for an orderly end. */
+  force?: AbortSignal
+  /** How long to wait, instead of what the spec says. */
+  timeoutMs?: number
+}
+
 interface Exit {
   code: number | null
   signal: NodeJS.Signals | null
@@ -87,11 +94,11 @@ export class SupervisedProcess<Ready> {
     }
   }
 
-  /** SIGTERM or its like, then SIGKILL of the whole group; `force` aborts the wait between them. */
-  async stop(options: { force?: AbortSignal } = {}): Promise<void> {
+  /** SIGTERM or its like, then SIGKILL of the whole group. */
+  async stop(options: StopOptions = {}): Promise<void> {
     this.#stopping?.abort()
     await this.#starting?.catch(() => undefined)
-    if (this.#child) await this.#end(this.#child, options.force)
+    if (this.#child) await this.#end(this.#child, options)
     await this.#keeping
     this.#starting = null
   }
@@ -158,11 +165,14 @@ export class SupervisedProcess<Ready> {
     }
   }
 
-  async #end(child: ChildProcess, force?: AbortSignal): Promise<void> {
+  async #end(child: ChildProcess, { force, timeoutMs }: StopOptions = {}): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return
     const exited = exitOf(child)
     this.#spec.requestStop(child)
-    const patience = [AbortSignal.timeout(this.#spec.stopTimeoutMs), ...(force ? [force] : [])]
+    const patience = [
+      AbortSignal.timeout(timeoutMs ?? this.#spec.stopTimeoutMs),
+      ...(force ? [force] : []),
+    ]
     const inTime = await Promise.race([
       exited.then(() => true),
       rejectOn(AbortSignal.any(patience), '').catch(() => false),

@@ -5,6 +5,7 @@ import { migrateDatabase, openDatabase } from '../../shared/db/database.ts'
 import { VERSION } from '../../shared/version.ts'
 import type { Output } from '../host.ts'
 import { partProcess, type PartSpec, type ReadyMessage } from './child-process.ts'
+import { POSTGRES_STOP_TIMEOUT_MS, STOP_TIMEOUT_MS } from './constants.ts'
 import { writeMarker, type Marker } from './data-folder.ts'
 import type { LogFollower } from './log-file.ts'
 import { joinMesh } from './mesh.ts'
@@ -58,7 +59,7 @@ export class Supervisor {
         names: [
           this.#postgres ? 'postgres' : 'database',
           ...plan.nodes.map(({ name }) => name),
-          'mesh',
+          ...(plan.nodes.length > 1 ? ['mesh'] : []),
           'gateway',
         ],
       },
@@ -77,19 +78,23 @@ export class Supervisor {
       const dataDir = join(layout.nodes, node.name)
       meshNodes.push({ name: node.name, dataDir, endpoint: nodeEndpoint(host, node), peerId })
     }
-    const mesh = timed(joinMesh(meshNodes, { token, signal }))
-    await steps.run(Promise.race([mesh, failure]))
+    if (meshNodes.length > 1) {
+      const mesh = timed(joinMesh(meshNodes, { token, signal }))
+      await steps.run(Promise.race([mesh, failure]))
+    }
     await steps.run(gateway)
     this.#ready = true
     return this.#tellState()
   }
 
-  /** Within 5 s, whatever the parts do; `force` makes it at once. Nothing is left running. */
-  async stop(options: { force?: AbortSignal } = {}): Promise<void> {
+  /** Within STOP_TIMEOUT_MS, whatever the parts do; `force` makes it at once. All are gone then. */
+  async stop({ force }: { force: AbortSignal }): Promise<void> {
+    const deadlineMs = performance.now() + STOP_TIMEOUT_MS
     this.#ready = false
-    await this.#gateway?.stop(options)
-    await Promise.all(this.#nodes.map((node) => node.stop(options)))
-    await this.#postgres?.stop(options)
+    await this.#gateway?.stop({ force })
+    await Promise.all(this.#nodes.map((node) => node.stop({ force })))
+    const restMs = Math.max(deadlineMs - performance.now(), POSTGRES_STOP_TIMEOUT_MS)
+    await this.#postgres?.stop({ force, timeoutMs: restMs })
     await this.#components.runningFile.remove()
     await this.#components.follower?.stop()
   }

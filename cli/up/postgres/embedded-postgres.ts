@@ -15,7 +15,7 @@ import {
 } from '../constants.ts'
 import { openLogFile } from '../log-file.ts'
 import { findFreePort, isPortFree } from '../ports.ts'
-import { SupervisedProcess, type ProcessSpec } from '../supervised-process.ts'
+import { SupervisedProcess, type ProcessSpec, type StopOptions } from '../supervised-process.ts'
 import { findBinaries, type PostgresBinaries } from './binaries.ts'
 import {
   initialise,
@@ -108,7 +108,7 @@ export class EmbeddedPostgres {
     return url(DATABASE)
   }
 
-  async stop(options: { force?: AbortSignal } = {}): Promise<void> {
+  async stop(options: StopOptions = {}): Promise<void> {
     await this.#process?.stop(options)
   }
 

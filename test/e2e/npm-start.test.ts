@@ -1,0 +1,66 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+
+import { findPortOffset, userEnv } from '../helpers/cluster.ts'
+import { processTree, stillRunning } from '../helpers/processes.ts'
+
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
+
+let base: string
+let npm: ChildProcess | undefined
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), 'bzzz-npm-'))
+})
+
+afterEach(async () => {
+  if (npm?.pid !== undefined) {
+    for (const pid of await processTree(npm.pid)) process.kill(pid, 'SIGKILL')
+  }
+  await rm(base, { recursive: true, force: true })
+})
+
+/** What is printed until a line contains `last`. */
+async function readUntil(child: ChildProcess, last: string): Promise<string> {
+  let said = ''
+  for await (const chunk of child.stdout!) {
+    said += String(chunk)
+    if (said.includes(last)) return said
+  }
+  throw new Error(`It ended before it said ${last}:\n${said}`)
+}
+
+describe('npm start', () => {
+  it('prints commands that work, and leaves nothing when npm is told to stop', async () => {
+    const env = userEnv({
+      BZZZ_DATA: join(base, 'data'),
+      BZZZ_PORT_OFFSET: String(await findPortOffset(1)),
+    })
+    npm = spawn('npm', ['start'], { cwd: PROJECT, env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const said = await readUntil(npm, 'npx bzzz status')
+    npm.stdout!.resume()
+    expect(said).toMatch(
+      /\[1\/3\] postgres +ready .*\n\[2\/3\] walnut +ready .*\n\[3\/3\] gateway +ready/,
+    )
+
+    const [exportLine] = /export BZZZ_TOKEN=\S+/.exec(said)!
+    const commands = said.slice(said.indexOf('Try:\n') + 'Try:\n'.length)
+    const script = `set -e\n${exportLine}\n${commands}`
+    const { stdout } = await promisify(execFile)('sh', ['-c', script], { cwd: PROJECT, env })
+    expect(stdout).toContain('"address":"bzzz://me@demo/hello.txt"')
+    expect(stdout).toContain('Hello from bzzz.')
+    expect(stdout).toMatch(/^walnut .* 0 of 0 /m)
+
+    const tree = await processTree(npm.pid!)
+    npm.kill('SIGTERM')
+    await once(npm, 'exit')
+    await expect.poll(() => stillRunning(tree), { timeout: 30_000, interval: 100 }).toEqual([])
+  })
+})
