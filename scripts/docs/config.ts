@@ -65,8 +65,8 @@ Every process reads its environment once, when it starts. It reports all mistake
 name of the variable and never by its value, and does not start. An empty variable counts as absent.
 
 **Secrets come from files.** Each variable \`NAME\` may be given as \`NAME_FILE\` instead: a path to
-a file with the value, such as a mounted secret. A newline at its end is not part of the value. Giving
-both is a mistake.
+a file with the value, such as a mounted secret. A newline at its end is not part of the value.
+Giving both is a mistake.
 
 Durations are written \`250ms\`, \`10s\`, \`5m\`, \`24h\`, \`30d\`; sizes \`4096\`, \`64KiB\`, \`512MiB\`, \`5GiB\`.
 Lists are separated by commas.

@@ -26,7 +26,7 @@ export interface LogOptions {
   fd?: number
 }
 
-/** JSON lines with ISO times, or readable lines on a terminal. Constant messages, data in fields. */
+/** JSON lines with ISO times, or readable ones on a terminal. Constant messages, data in fields. */
 export function createLogger(options: LogOptions): Logger {
   const fd = options.fd ?? 2
   const pretty = options.pretty ?? (fd === 2 ? process.stderr.isTTY : process.stdout.isTTY)
