@@ -85,9 +85,14 @@ const deepFunctions: Rule = (file) =>
 const kebabCase: Rule = (file) =>
   /^[a-z0-9./-]+$/.test(file) ? [] : [`${file}: name the file in kebab-case`]
 
-/** A file without an `expect` of its own runs a suite, which has them. */
-const withoutExpect: Rule = (file, text) =>
-  /\bexpect[.(]|\/suites\//.test(text) ? [] : [`${file}: expects nothing`]
+/** A test expects something itself, or in a suite or helper of test/ that it imports. */
+const withoutExpect: Rule = (file, text) => {
+  const helpers = [...text.matchAll(/from '(\.[^']+)'/g)]
+    .map(([, target = '']) => join(dirname(file), target))
+    .filter((path) => path.startsWith('test/') && existsSync(join(ROOT, path)))
+  const texts = [text, ...helpers.map(read)]
+  return texts.some((one) => /\bexpect[.(]/.test(one)) ? [] : [`${file}: expects nothing`]
+}
 
 /** A test is left out inside itself, `context.skip('reason')`: then the run prints the reason. */
 const silentSkips = refuse(
