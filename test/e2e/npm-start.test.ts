@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { findPortOffset, userEnv } from '../helpers/cluster.ts'
-import { processTree, stillRunning } from '../helpers/processes.ts'
+import { killTree, processTree, stillRunning } from '../helpers/processes.ts'
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -21,20 +21,20 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
-  if (npm?.pid !== undefined) {
-    for (const pid of await processTree(npm.pid)) process.kill(pid, 'SIGKILL')
-  }
+  if (npm?.pid !== undefined) await killTree(npm.pid)
   await rm(base, { recursive: true, force: true })
 })
 
-/** What is printed until a line contains `last`. */
-async function readUntil(child: ChildProcess, last: string): Promise<string> {
+/** What is printed until a line contains `last`. The rest is read and dropped. */
+function readUntil(child: ChildProcess, last: string): Promise<string> {
   let said = ''
-  for await (const chunk of child.stdout!) {
-    said += String(chunk)
-    if (said.includes(last)) return said
-  }
-  throw new Error(`It ended before it said ${last}:\n${said}`)
+  return new Promise((resolve, reject) => {
+    child.stdout!.on('data', (chunk: Buffer) => {
+      said += chunk.toString()
+      if (said.includes(last)) resolve(said)
+    })
+    child.stdout!.on('end', () => reject(new Error(`It ended before it said ${last}:\n${said}`)))
+  })
 }
 
 describe('npm start', () => {
@@ -45,7 +45,6 @@ describe('npm start', () => {
     })
     npm = spawn('npm', ['start'], { cwd: PROJECT, env, stdio: ['ignore', 'pipe', 'inherit'] })
     const said = await readUntil(npm, 'npx bzzz status')
-    npm.stdout!.resume()
     expect(said).toMatch(
       /\[1\/3\] postgres +ready .*\n\[2\/3\] walnut +ready .*\n\[3\/3\] gateway +ready/,
     )

@@ -11,7 +11,7 @@ import pg from 'pg'
 import { checkPorts, planPorts } from '../../cli/up/ports.ts'
 import type { RunningState } from '../../cli/up/running-file.ts'
 import { PortInUseError } from '../../shared/errors.ts'
-import { processTree } from './processes.ts'
+import { killTree, processTree } from './processes.ts'
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -108,7 +108,7 @@ export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
   const exited = once(child, 'exit') as Promise<[number | null]>
   const dispose = async () => {
     if (child.exitCode === null && child.signalCode === null) {
-      await killTree(child)
+      await killTree(child.pid!)
       await exited
     }
     await services?.drop()
@@ -135,26 +135,16 @@ export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
     tree: () => processTree(child.pid!),
     stop: async () => {
       child.kill('SIGTERM')
-      const timer = setTimeout(() => void killTree(child), STOP_TIMEOUT_MS)
+      const timer = setTimeout(() => void killTree(child.pid!), STOP_TIMEOUT_MS)
       const [exitCode] = await exited
       clearTimeout(timer)
       return exitCode
     },
     killAll: async () => {
-      await killTree(child)
+      await killTree(child.pid!)
       await exited
     },
     dispose,
-  }
-}
-
-async function killTree(child: ChildProcess): Promise<void> {
-  for (const pid of await processTree(child.pid!)) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // Gone with its parent.
-    }
   }
 }
 

@@ -33,3 +33,14 @@ export async function stillRunning(pids: readonly number[]): Promise<number[]> {
   const running = new Set((await listProcesses()).map(({ pid }) => pid))
   return pids.filter((pid) => running.has(pid))
 }
+
+/** SIGKILL to the process and everything below it. */
+export async function killTree(root: number): Promise<void> {
+  for (const pid of await processTree(root)) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // Gone already, or gone with its parent.
+    }
+  }
+}
