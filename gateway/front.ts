@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
 import type { FastifyInstance } from 'fastify'
@@ -9,7 +9,10 @@ import type { Startable } from '../shared/lifecycle.ts'
 import type { Logger } from '../shared/log/log.ts'
 import { asPortInUse } from '../shared/process/entry.ts'
 import type { FunctionProvider } from './providers/provider.ts'
+import { GatewayResponse } from './proxy/gateway-response.ts'
 import { FUNCTION_PREFIX, type Invoker } from './proxy/invoker.ts'
+
+type GatewayServer = Server<typeof IncomingMessage, typeof GatewayResponse>
 
 export interface FrontComponents {
   provider: FunctionProvider
@@ -35,7 +38,7 @@ export interface FrontInit {
 export class Front implements Startable {
   readonly #components: FrontComponents
   readonly #init: FrontInit
-  #server: Server | null = null
+  #server: GatewayServer | null = null
   #api: FastifyInstance | null = null
   #metricsApp: FastifyInstance | null = null
   #serving = false
@@ -45,12 +48,13 @@ export class Front implements Startable {
     this.#init = init
   }
 
-  async start(options: { signal?: AbortSignal } = {}): Promise<void> {
+  async start(init: { signal?: AbortSignal } = {}): Promise<void> {
     if (this.#server) return
     const { provider, invoker, log } = this.#components
     const { host, port, metricsPort } = this.#init
     const api = await this.#components.createApi(() => this.#serving)
-    const server = createServer(HTTP_SERVER_OPTIONS, (request, response) => {
+    const options = { ...HTTP_SERVER_OPTIONS, ServerResponse: GatewayResponse }
+    const server = createServer(options, (request, response) => {
       if (request.url?.startsWith(FUNCTION_PREFIX)) invoker.invoke(request, response)
       else api.routing(request, response)
     })
@@ -59,7 +63,7 @@ export class Front implements Startable {
     const metricsApp = await this.#components.createMetricsApp()
     this.#metricsApp = metricsApp
     try {
-      await provider.start(options)
+      await provider.start(init)
       const metrics = metricsApp.listen({ host, port: metricsPort })
       await naming('BZZZ_GATEWAY_METRICS_PORT', metrics)
       await naming('BZZZ_GATEWAY_PORT', listen(server, { host, port }))
@@ -95,11 +99,14 @@ export class Front implements Startable {
   }
 }
 
-function portOf(server: Server): number {
+function portOf(server: Pick<Server, 'address'>): number {
   return (server.address() as AddressInfo).port
 }
 
-async function listen(server: Server, address: { host: string; port: number }): Promise<void> {
+async function listen(
+  server: GatewayServer,
+  address: { host: string; port: number },
+): Promise<void> {
   server.listen(address)
   await once(server, 'listening')
 }

@@ -1,4 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
 
 import { FunctionNotFoundError } from '../../shared/errors.ts'
 import { toWireError } from '../../shared/http/wire-error.ts'
@@ -7,6 +8,7 @@ import { NAMESPACE, STATUS_CALLER_LEFT } from '../constants.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { FunctionProvider } from '../providers/provider.ts'
 import { forwardHeaders } from './forwarded.ts'
+import type { GatewayResponse } from './gateway-response.ts'
 
 export const FUNCTION_PREFIX = '/function/'
 
@@ -27,7 +29,7 @@ export class Invoker {
     this.#components = components
   }
 
-  invoke(request: IncomingMessage, response: ServerResponse): void {
+  invoke(request: IncomingMessage, response: GatewayResponse): void {
     const { provider, metrics, log } = this.#components
     const target = TARGET.exec(request.url ?? '')
     const { name, namespace } = splitName(target?.[1] ?? '')
@@ -35,7 +37,7 @@ export class Invoker {
     if (!target || !deployed) {
       metrics.unknownFunction()
       const message = `There is no function named ${name === '' ? 'so' : name}.`
-      answer(response, new FunctionNotFoundError(message))
+      answer(response, randomUUID(), new FunctionNotFoundError(message))
       return
     }
     const functionName = `${name}.${namespace}`
@@ -46,13 +48,13 @@ export class Invoker {
       metrics.end(functionName, status, (performance.now() - startedAt) / 1000)
     })
     request.url = (target[2] ?? '/') + (target[3] ?? '')
-    forwardHeaders(request, response)
+    response.addHeaders(forwardHeaders(request))
     try {
       deployed.dispatch(request, response)
     } catch (error) {
       log.error({ err: error, function: functionName }, 'dispatch failed')
       if (response.headersSent) response.destroy()
-      else answer(response, error)
+      else answer(response, String(request.headers['x-call-id']), error)
     }
   }
 }
@@ -64,9 +66,8 @@ export function splitName(text: string): { name: string; namespace: string } {
   return { name: text.slice(0, dot), namespace: text.slice(dot + 1) }
 }
 
-function answer(response: ServerResponse, error: unknown): void {
-  const callId = response.getHeader('x-call-id')
-  const wire = toWireError(error, typeof callId === 'string' ? callId : '')
+function answer(response: GatewayResponse, callId: string, error: unknown): void {
+  const wire = toWireError(error, callId)
   response.writeHead(wire.status, { ...wire.headers, 'content-type': 'application/json' })
   response.end(JSON.stringify(wire.body))
 }

@@ -27,11 +27,6 @@ function createMetrics(registry: Registry) {
       buckets: DURATION_BUCKETS_SECONDS,
       registers,
     }),
-    inFlight: new Gauge({
-      name: 'bzzz_function_in_flight',
-      help: 'Requests admitted and not yet answered to the end',
-      registers,
-    }),
     timeouts: new Counter({
       name: 'bzzz_function_timeouts_total',
       help: 'Requests ended by the time-out: answered with 504, or cut when the answer had begun',
@@ -56,6 +51,12 @@ export class Admission {
     this.#maxInFlight = init.maxInFlight
     this.#execTimeoutMs = init.execTimeoutMs
     this.#metrics = createMetrics(registry)
+    const inFlight: Gauge = new Gauge({
+      name: 'bzzz_function_in_flight',
+      help: 'Requests admitted and not yet answered to the end',
+      registers: [registry],
+      collect: () => inFlight.set(this.#flights.size),
+    })
   }
 
   /** Guards the routes registered on `app` and below it from here on. */
@@ -78,7 +79,6 @@ export class Admission {
         })
         request.flight = flight
         this.#flights.add(flight)
-        this.#metrics.inFlight.inc()
       }
       reply.raw.once('close', () => {
         const { raw } = reply
@@ -116,7 +116,6 @@ export class Admission {
   #land(flight: Flight, whole: boolean): void {
     flight.land(whole)
     this.#flights.delete(flight)
-    this.#metrics.inFlight.dec()
     if (this.#flights.size === 0) this.#onEmpty?.()
   }
 
