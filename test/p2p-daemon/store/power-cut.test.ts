@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { livePowerCuts } from './power-cut.ts'
 import { makeTempDir } from './temp-dir.ts'
 
-const LIVES = 40
+const LIVES = 20
 
 describe('disk-store under power cuts', () => {
   it(`loses nothing acknowledged in ${LIVES} lives`, async () => {

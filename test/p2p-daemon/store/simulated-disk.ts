@@ -99,7 +99,7 @@ export class SimulatedDisk implements DiskFiles {
   async syncDirectory(path: string): Promise<void> {
     this.#change()
     for (const names of [this.#names, this.#durableNames]) {
-      for (const child of [...names.keys()]) {
+      for (const child of names.keys()) {
         if (dirname(child) !== path) continue
         const now = this.#names.get(child)
         if (now === undefined) this.#durableNames.delete(child)
