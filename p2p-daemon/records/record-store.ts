@@ -14,6 +14,22 @@ export interface SequencedRecord {
   record: AddressRecord
 }
 
+/** What a record refers to, without reading it whole: its own hash and its content. */
+export interface RecordContent {
+  sequence: number
+  name: string
+  record: string
+  content: string
+  sizeBytes: number
+}
+
+/** The end of a chain of versions. */
+export interface Tip {
+  name: string
+  version: number
+  hash: string
+}
+
 /**
  * Every record this node holds, by address and version, in `dht/records.db`. It is the authority
  * for what the node answers and puts into the DHT. Each record is also a blob, so the file can be
@@ -29,6 +45,7 @@ export class RecordStore {
     | 'page'
     | 'at'
     | 'since'
+    | 'contents'
     | 'heads'
     | 'count'
     | 'tips'
@@ -47,6 +64,7 @@ export class RecordStore {
         name TEXT NOT NULL, version INTEGER NOT NULL, hash TEXT NOT NULL UNIQUE,
         previous TEXT, timestamp_ms INTEGER NOT NULL, bytes BLOB NOT NULL);
       CREATE INDEX IF NOT EXISTS records_name ON records (name, version);
+      CREATE INDEX IF NOT EXISTS records_previous ON records (previous);
       CREATE TABLE IF NOT EXISTS cursors (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL);
     `)
     const prepare = (sql: string): StatementSync => this.#db.prepare(sql)
@@ -71,14 +89,25 @@ export class RecordStore {
       since: prepare(
         'SELECT sequence, bytes FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?',
       ),
+      contents: prepare(
+        `SELECT sequence, name, hash AS record, json_extract(CAST(bytes AS TEXT), '$.hash')
+         AS content, json_extract(CAST(bytes AS TEXT), '$.sizeBytes') AS sizeBytes
+         FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?`,
+      ),
       heads: prepare(
         `SELECT name, max(version) AS version FROM records WHERE name > ?
          GROUP BY name ORDER BY name LIMIT ?`,
       ),
       count: prepare('SELECT count(DISTINCT name) AS count FROM records'),
-      tips: prepare(
+      forks: prepare(
         `SELECT count(*) AS count FROM records AS r WHERE r.name = ?1 AND NOT EXISTS
-         (SELECT 1 FROM records AS next WHERE next.name = ?1 AND next.previous = r.hash)`,
+         (SELECT 1 FROM records AS next WHERE next.previous = r.hash AND next.name = ?1)`,
+      ),
+      tips: prepare(
+        `SELECT name, version, hash FROM records AS r
+         WHERE (r.name, r.hash) > (?1, ?2) AND NOT EXISTS
+           (SELECT 1 FROM records AS next WHERE next.previous = r.hash AND next.name = r.name)
+         ORDER BY r.name, r.hash LIMIT ?3`,
       ),
       cursor: prepare('SELECT sequence FROM cursors WHERE name = ?'),
       setCursor: prepare('INSERT OR REPLACE INTO cursors (name, sequence) VALUES (?, ?)'),
@@ -128,11 +157,20 @@ export class RecordStore {
 
   /** How many records beside the head nobody built upon: 0 where history is one chain. */
   forks(name: string): number {
-    const row = this.#statements.tips.get(name) as { count: number }
+    const row = this.#statements.forks.get(name) as { count: number }
     return Math.max(row.count - 1, 0)
   }
 
-  /** Names in order with the newest version of each, for comparing notes with a peer. */
+  /**
+   * Records nobody built upon, by name and hash, for comparing notes with a peer: the head of each
+   * address and, where it has forks, the ends of these.
+   */
+  tips(after: Tip | undefined, limit: number): Tip[] {
+    const { name, hash } = after ?? { name: '', hash: '' }
+    return this.#statements.tips.all(name, hash, limit) as unknown as Tip[]
+  }
+
+  /** Names in order with the newest version of each. */
   heads(after: string, limit: number): { name: string; version: number }[] {
     return this.#statements.heads.all(after, limit) as { name: string; version: number }[]
   }
@@ -142,6 +180,11 @@ export class RecordStore {
     return this.#statements.since
       .all(sequence, limit)
       .map((row) => ({ sequence: Number(row['sequence']), record: decodeRow(row) }))
+  }
+
+  /** As `since`, for those who go through all records: a tenth of the time. */
+  contents(sequence: number, limit: number): RecordContent[] {
+    return this.#statements.contents.all(sequence, limit) as unknown as RecordContent[]
   }
 
   addresses(): number {
