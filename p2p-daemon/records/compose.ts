@@ -34,7 +34,8 @@ export function composeRecords(
 ) {
   const selfId = init.nodeKey.peerId
   const store = new RecordStore(init.recordsFile)
-  const announcer = new RecordAnnouncer({ dht, store, log })
+  const peers = new RecordPeers({ mesh })
+  const announcer = new RecordAnnouncer({ dht, store, peers, log }, { selfId })
   const searchIndex =
     database &&
     new SearchIndex({ db: database.db, store, log }, { databaseName: database.description })
@@ -42,7 +43,6 @@ export function composeRecords(
     announcer.announce(record)
     searchIndex?.wake()
   }
-  const peers = new RecordPeers({ mesh })
   const lookup = new RecordLookup({ store, peers, dht, onRecord }, { selfId })
   const coordinator = new RecordCoordinator({ store, blobs, peers, lookup, onRecord }, { selfId })
   const service = new RecordService(

@@ -19,8 +19,8 @@ export const WRITE_ATTEMPTS_MAX = 16
 /** Records in one answer of a history or of a comparison; keeps a frame below 1 MiB. */
 export const RECORDS_PER_FRAME_MAX = 64
 
-/** Names in one page when two nodes compare what they hold. */
-export const NAMES_PER_FRAME_MAX = 500
+/** Ends of chains in one page when two nodes compare what they hold. */
+export const TIPS_PER_FRAME_MAX = 500
 
 /** Missing predecessors are fetched at most this far back at once; the rest comes by comparing. */
 export const BACKFILL_RECORDS_MAX = 10_000
@@ -30,6 +30,16 @@ export const COMPARE_INTERVAL_MS = 30_000
 
 /** Records put into the DHT wait here; when it is full the next comparison brings them again. */
 export const ANNOUNCE_QUEUE_MAX = 10_000
+
+/** The mesh has formed by then; before it a put would reach nobody. */
+export const ANNOUNCE_ALL_DELAY_MS = 30_000
+
+/** Heads are put again well before the table's entries expire after 48 hours. */
+export const ANNOUNCE_ALL_INTERVAL_MS = 20 * 60 * 60 * 1000
+
+/** Heads queued at a time while all are put again, and the pause to look whether they are done. */
+export const ANNOUNCE_ALL_PAGE = 200
+export const ANNOUNCE_ALL_PAUSE_MS = 1_000
 
 /** Records written to Postgres in one statement. */
 export const INDEX_BATCH_RECORDS = 200

@@ -75,7 +75,7 @@ export class RecordLookup {
     if (local && compareRecords(local, found.record) <= 0) {
       return { record: local, forks: Math.max(store.forks(name), found.forks), source: 'local' }
     }
-    await this.#learn(found.record, found.peerId, options.signal)
+    await this.learn(found.record, found.peerId, options.signal)
     const { record, forks, source } = found
     return { record, forks: Math.max(forks, store.forks(name)), source }
   }
@@ -168,7 +168,7 @@ export class RecordLookup {
   }
 
   /** Keeps what a lookup brought, and its predecessors, so that history is walkable here too. */
-  async #learn(record: AddressRecord, peerId?: string, signal?: AbortSignal): Promise<void> {
+  async learn(record: AddressRecord, peerId?: string, signal?: AbortSignal): Promise<void> {
     const { store, onRecord } = this.#components
     if (store.add(record)) onRecord?.(record)
     const gap = record.previous !== null && !store.byHash(record.previous)

@@ -10,13 +10,14 @@ import {
   verifyRecord,
   type AddressRecord,
 } from '../../shared/record/record.ts'
-import { NAMES_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
+import { TIPS_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
 
 /** One request, one answer, both JSON. Records travel as their canonical text. */
 export const RECORD_PROTOCOL = '/bzzz/records/1.0.0'
 
 const name = z.string().min(1).max(ADDRESS_CHARS_MAX)
 const version = z.int().min(1)
+const tip = z.strictObject({ name, version, hash: z.string().refine(isHash) })
 const recordText = z.string().max(RECORD_BYTES_MAX)
 
 const requestSchema = z.discriminatedUnion('op', [
@@ -29,7 +30,8 @@ const requestSchema = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('at'), name, timestampMs: z.int().min(0) }),
   z.strictObject({ op: z.literal('history'), name, before: version, limit: version }),
   z.strictObject({ op: z.literal('record'), hash: z.string().refine(isHash) }),
-  z.strictObject({ op: z.literal('heads'), after: z.string().max(ADDRESS_CHARS_MAX) }),
+  /** The ends of all chains, a page at a time. */
+  z.strictObject({ op: z.literal('tips'), after: tip.optional() }),
 ])
 
 const answerSchema = z.strictObject({
@@ -37,7 +39,7 @@ const answerSchema = z.strictObject({
   outcome: z.enum(['ok', 'conflict', 'quorum']),
   records: z.array(recordText).max(RECORDS_PER_FRAME_MAX).optional(),
   forks: z.int().min(0).optional(),
-  names: z.array(z.strictObject({ name, version })).max(NAMES_PER_FRAME_MAX).optional(),
+  tips: z.array(tip).max(TIPS_PER_FRAME_MAX).optional(),
   holders: z.array(z.string().max(128)).max(64).optional(),
 })
 

@@ -1,7 +1,7 @@
 import { InvalidRecordError } from '../../shared/errors.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
 import type { RequestHandler } from '../mesh/mesh.ts'
-import { NAMES_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
+import { TIPS_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
 import type { RecordCoordinator } from './record-coordinator.ts'
 import {
   decodeRequest,
@@ -52,8 +52,8 @@ async function answer(
     }
     case 'record':
       return records(store.byHash(request.hash))
-    case 'heads':
-      return { outcome: 'ok', names: store.heads(request.after, NAMES_PER_FRAME_MAX) }
+    case 'tips':
+      return { outcome: 'ok', tips: store.tips(request.after, TIPS_PER_FRAME_MAX) }
   }
 }
 

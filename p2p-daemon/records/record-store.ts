@@ -48,6 +48,7 @@ export class RecordStore {
     | 'contents'
     | 'heads'
     | 'count'
+    | 'forks'
     | 'tips'
     | 'cursor'
     | 'setCursor',

@@ -1,10 +1,11 @@
 import type { Logger } from '../../shared/log/log.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
+import { recordHash } from '../../shared/record/record.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { COMPARE_INTERVAL_MS, NAMES_PER_FRAME_MAX } from './constants.ts'
+import { COMPARE_INTERVAL_MS, TIPS_PER_FRAME_MAX } from './constants.ts'
 import type { RecordLookup } from './record-lookup.ts'
 import type { RecordPeers } from './record-peers.ts'
-import type { RecordStore } from './record-store.ts'
+import type { RecordStore, Tip } from './record-store.ts'
 
 export interface RecordSyncComponents {
   mesh: Pick<Mesh, 'self' | 'peers' | 'on' | 'expectedPeers'>
@@ -15,7 +16,7 @@ export interface RecordSyncComponents {
 }
 
 /**
- * Compares heads with peers: when one joins and every so often, so that a node which was away
+ * Compares the ends of chains with peers: when one joins and every so often, so that a node which was away
  * learns what it missed. From the moment a peer joins until the comparison with it has ended, a
  * node asks the holders even for what it has.
  */
@@ -87,21 +88,28 @@ export class RecordSync implements Startable {
     }
   }
 
+  /** Fetches the ends of chains that are new here, forks included, and what lies below them. */
   async #pull(peerId: string, signal: AbortSignal): Promise<number> {
     const { peers, store, lookup, mesh } = this.#components
     let learnt = 0
-    let after = ''
+    let after: Tip | undefined
     for (;;) {
       signal.throwIfAborted()
-      const { names = [] } = await peers.ask(peerId, { op: 'heads', after }, { signal })
-      for (const { name, version } of names) {
-        const here = store.head(name)?.version ?? 0
-        if (here >= version || !peers.holders(name).includes(mesh.self.peerId)) continue
-        await lookup.head(name, { fresh: true, signal })
+      const { tips = [] } = await peers.ask(
+        peerId,
+        { op: 'tips', ...(after && { after }) },
+        { signal },
+      )
+      for (const { name, hash } of tips) {
+        if (store.byHash(hash) || !peers.holders(name).includes(mesh.self.peerId)) continue
+        const [answer] = await peers.gather([peerId], { op: 'record', hash }, signal)
+        const record = answer?.records[0]
+        if (!record || recordHash(record) !== hash) continue
+        await lookup.learn(record, peerId, signal)
         learnt += 1
       }
-      if (names.length < NAMES_PER_FRAME_MAX) return learnt
-      after = names.at(-1)!.name
+      if (tips.length < TIPS_PER_FRAME_MAX) return learnt
+      after = tips.at(-1)
     }
   }
 }

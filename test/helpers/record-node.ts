@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { createSilentLogger } from '../../shared/log/log.ts'
+import { signRecord, type AddressRecord } from '../../shared/record/record.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
 import { RecordCoordinator } from '../../p2p-daemon/records/record-coordinator.ts'
 import { RecordLookup } from '../../p2p-daemon/records/record-lookup.ts'
@@ -22,6 +23,8 @@ export interface RecordNode {
   lookup: RecordLookup
   service: RecordService
   sync: RecordSync
+  /** A record signed by this node with `author` put in. */
+  sign(fields: Omit<AddressRecord, 'signature'>, author: string): AddressRecord
   close(): Promise<void>
 }
 
@@ -42,7 +45,7 @@ export async function startRecordNode(network: MemoryNetwork): Promise<RecordNod
     { store, blobs, peers, lookup, coordinator },
     { author: peerId, privateKey: signingKey },
   )
-  mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator }))
+  mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator, isMember: () => true }))
   const sync = new RecordSync({ mesh, store, peers, lookup, log })
   await sync.start()
   return {
@@ -52,6 +55,7 @@ export async function startRecordNode(network: MemoryNetwork): Promise<RecordNod
     lookup,
     service,
     sync,
+    sign: (fields, author) => signRecord({ ...fields, author }, signingKey),
     close: async () => {
       await sync.stop()
       store.close()

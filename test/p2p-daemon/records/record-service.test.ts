@@ -116,6 +116,26 @@ describe('record-service', () => {
     expect(away.store.history(NAME, 10, 10).map((record) => record.version)).toEqual([3, 2, 1])
   })
 
+  it('keeps both sides of a fork on every node and shows it', async () => {
+    const { network, nodes } = await start(2)
+    await nodes[0]!.service.write(NAME, content('base'))
+    const [left, right] = nodes as [RecordNode, RecordNode]
+    // A partition of two has no quorum, so both sides are made by hand, as two authors would.
+    const base = left.store.head(NAME)!
+    for (const node of nodes) {
+      const forked = node.sign({ ...base, version: 2, previous: recordHash(base) }, node.peerId)
+      node.store.add(forked)
+    }
+    expect(left.store.head(NAME)).not.toEqual(right.store.head(NAME))
+    network.isolate(left.peerId)
+    network.heal(left.peerId)
+    await expect.poll(() => left.store.forks(NAME) + right.store.forks(NAME)).toBe(2)
+    const heads = await Promise.all(nodes.map((node) => node.lookup.head(NAME)))
+    expect(heads[0]!.record).toEqual(heads[1]!.record)
+    expect(heads.map((head) => head.forks)).toEqual([1, 1])
+    expect(left.store.history(NAME, 10, 10).map((record) => record.version)).toEqual([2, 2, 1])
+  })
+
   it('reads the past by version and by moment', async () => {
     const [node] = (await start(1)).nodes as [RecordNode]
     const { record: one } = await node.service.write(NAME, content('one'))
