@@ -80,6 +80,8 @@ describe('node24-ts', () => {
       expect(await ready.json()).toMatchObject({ draining: false })
       const metrics = await (await fetch(`${url}/metrics`)).text()
       expect(metrics).toContain(`component="${entry.name}",version="${VERSION}"`)
+      const { port } = new URL(url)
+      expect(await healthcheck(port)).toBe(0)
       // Nothing is served to a stranger: the handler of the stack file is what runs here.
       const answer = await fetch(`${url}/agent@apollo/plan.md`)
       expect(answer.status).toBe(401)
@@ -110,6 +112,14 @@ describe('node24-ts', () => {
     30_000,
   )
 
+  it('needs neither root nor a shell', async () => {
+    const lines = (await readDockerfile()).split('\n').filter((line) => line !== '')
+    expect(lines.at(-1)).toBe('CMD ["node", "index.mjs"]')
+    expect(lines.filter((line) => line.startsWith('USER'))).toEqual(['USER 1000:1000'])
+    const finalStage = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM')))
+    expect(finalStage.filter((line) => line.startsWith('RUN'))).toEqual([])
+  })
+
   it('refuses a context without the shared folder, and names the remedy', async () => {
     const context = join(folder, 'build', 'without-shared')
     const handler = join(folder, 'handler')
@@ -136,6 +146,20 @@ describe('node24-ts', () => {
     expect(lock.packages[''].dependencies).toEqual(template.dependencies)
   })
 })
+
+function readDockerfile(): Promise<string> {
+  return readFile(join(ROOT, 'template', 'node24-ts', 'Dockerfile'), 'utf8')
+}
+
+/** Runs the health check of the image against a function on this machine. */
+async function healthcheck(port: string): Promise<number | null> {
+  const [, command] = /^HEALTHCHECK [^]*?CMD (\[.*\])$/m.exec(await readDockerfile()) ?? []
+  const [program, ...args] = JSON.parse(command ?? '[]') as string[]
+  expect(program).toBe('node')
+  const child = spawn(process.execPath, args, { env: { port }, stdio: 'ignore' })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  return code
+}
 
 interface Package {
   version: string
