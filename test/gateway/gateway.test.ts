@@ -176,7 +176,7 @@ describe('gateway functions', () => {
 
   it('counts a caller that left under 499', async () => {
     const leaving = new AbortController()
-    const answer = fetch(`${url}/function/echo/slow`, { signal: leaving.signal })
+    const answer = fetch(`${url}/function/echo/until-drain`, { signal: leaving.signal })
     await waitForMetric('gateway_function_invocation_started{function_name="echo.openfaas-fn"} 1')
     leaving.abort()
     await expect(answer).rejects.toThrow()
@@ -318,7 +318,7 @@ describe('gateway metrics', () => {
 
 describe('gateway life', () => {
   it('finishes a call that is in flight when it stops', async () => {
-    const answer = fetch(`${url}/function/echo/slow`)
+    const answer = fetch(`${url}/function/echo/until-drain`)
     await waitForMetric('gateway_function_invocation_started{function_name="echo.openfaas-fn"} 1')
     await gateway.stop()
     expect(await (await answer).json()).toEqual({ done: true })

@@ -119,7 +119,7 @@ export function functionProviderSuite(create: CreateProvider): void {
   })
 
   it('finishes what is in flight when it stops, and then has nothing', async () => {
-    const answer = fetch(`${url}/slow`)
+    const answer = fetch(`${url}/until-drain`)
     await vi.waitFor(async () => expect(await inFlight(provider)).toBe(1))
     await provider.stop()
     expect(await (await answer).json()).toEqual({ done: true })

@@ -39,7 +39,7 @@ describe('serve', () => {
   })
 
   it('takes requests while balancers notice that it is not ready any more', async () => {
-    const { running, stopping, url } = await serve({ healthcheck_interval: '500ms' })
+    const { running, stopping, url } = await serve({ healthcheck_interval: '2s' })
     // In the order of a process that is told to stop.
     stopping.abort()
     const stopped = running.stop()

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { once } from 'node:events'
 
 import type { FastifyInstance } from 'fastify'
 
@@ -35,8 +35,9 @@ export default async function echo(app: FastifyInstance, context: FunctionContex
   })
   app.get('/abandoned', async () => abandoned)
 
-  app.get('/slow', async () => {
-    await sleep(200)
+  // In flight until the function begins to drain; only then the answer comes.
+  app.get('/until-drain', async () => {
+    await once(context.signal, 'abort')
     return { done: true }
   })
   app.get('/throw', async () => Promise.reject(new Error('the password is hunter2')))
