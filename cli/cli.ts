@@ -47,8 +47,14 @@ export async function runCli(args: readonly string[], host: CommandHost): Promis
     return EXIT_OK
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE
-    if (host.signal.aborted) return EXIT_INTERRUPTED
+    if (isInterruption(error, host.signal)) return EXIT_INTERRUPTED
     host.stderr.write(failureText(error))
     return EXIT_FAILED
   }
+}
+
+/** Only what the signal itself caused: something else that failed on the way out is told. */
+function isInterruption(error: unknown, signal: AbortSignal): boolean {
+  if (!signal.aborted) return false
+  return error === signal.reason || (error instanceof Error && error.name === 'AbortError')
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 
+import { stopAll, type Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { migrateDatabase, openDatabase } from '../../shared/db/database.ts'
 import { VERSION } from '../../shared/version.ts'
@@ -89,14 +90,24 @@ export class Supervisor {
 
   /** Within STOP_TIMEOUT_MS, whatever the parts do; `force` makes it at once. All are gone then. */
   async stop({ force }: { force: AbortSignal }): Promise<void> {
-    const deadlineMs = performance.now() + STOP_TIMEOUT_MS
     this.#ready = false
-    await this.#gateway?.stop({ force })
+    const deadlineMs = Date.now() + STOP_TIMEOUT_MS
+    const { runningFile, follower } = this.#components
+    const stopPostgres = async () => {
+      const timeoutMs = Math.max(deadlineMs - Date.now(), POSTGRES_STOP_TIMEOUT_MS)
+      await this.#postgres?.stop({ force, timeoutMs })
+    }
+    await stopAll([
+      stopping(async () => follower?.stop()),
+      stopping(() => runningFile.remove()),
+      stopping(stopPostgres),
+      stopping(() => this.#stopNodes(force)),
+      stopping(async () => this.#gateway?.stop({ force })),
+    ])
+  }
+
+  async #stopNodes(force: AbortSignal): Promise<void> {
     await Promise.all(this.#nodes.map((node) => node.stop({ force })))
-    const restMs = Math.max(deadlineMs - performance.now(), POSTGRES_STOP_TIMEOUT_MS)
-    await this.#postgres?.stop({ force, timeoutMs: restMs })
-    await this.#components.runningFile.remove()
-    await this.#components.follower?.stop()
   }
 
   async #startDatabase(signal: AbortSignal): Promise<string> {
@@ -179,6 +190,11 @@ export class Supervisor {
     await this.#components.runningFile.write(state)
     return state
   }
+}
+
+/** Something that is stopped in its turn. */
+function stopping(stop: () => Promise<void>): Startable {
+  return { start: () => Promise.resolve(), stop }
 }
 
 /** Rejects with the first failure among them; never resolves. */

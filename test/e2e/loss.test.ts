@@ -75,7 +75,7 @@ describe('a cluster that is killed as a whole', () => {
     const tree = await cluster.tree()
     await cluster.killAll()
     await Promise.all(writers)
-    expect(await stillRunning(tree)).toEqual([])
+    await expect.poll(() => stillRunning(tree), { timeout: 30_000, interval: 50 }).toEqual([])
 
     const again = await startCluster({ nodes: 3, dataDir: cluster.dataDir })
     try {
@@ -103,7 +103,10 @@ describe('a cluster that is killed as a whole', () => {
     const second = await startCluster({ nodes: 1, dataDir: first.dataDir })
     const status = await runCLI(['status', '--data', second.dataDir])
     expect(status).toMatchObject({ exitCode: 0 })
-    expect(await second.stop()).toBe(0)
+    expect([await second.stop(), second.stderr()]).toEqual([
+      0,
+      expect.stringMatching(/stopping\n$/),
+    ])
     await first.dispose()
   })
 })
