@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import autocannon from 'autocannon'
 
 import { createTokenKey } from '../shared/auth/token.ts'
-import { startChild } from './process/child.ts'
+import { startChild } from '../test/helpers/child.ts'
 import { median, row, type Row } from './row.ts'
 
 export const name = 'gateway-call'

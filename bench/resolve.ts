@@ -2,8 +2,8 @@ import { once } from 'node:events'
 
 import autocannon from 'autocannon'
 
-import { startChild, type Child } from './process/child.ts'
-import { startNodes, type Nodes } from './process/nodes.ts'
+import { startChild, type Child } from '../test/helpers/child.ts'
+import { startDaemons, type Daemons } from '../test/helpers/daemons.ts'
 import { median, row, type Row } from './row.ts'
 
 export const name = 'resolve'
@@ -16,7 +16,7 @@ const RECORD = 'bench@bench/record.json'
 
 /** Resolving an address: from the cache beside a constant, over three nodes beside bare kad-dht. */
 export async function run(): Promise<Row[]> {
-  const nodes = await startNodes(3)
+  const nodes = await startDaemons(3)
   try {
     await store(nodes, RECORD)
     return [await cached(nodes), await uncached(nodes)]
@@ -25,7 +25,7 @@ export async function run(): Promise<Row[]> {
   }
 }
 
-async function cached(nodes: Nodes): Promise<Row> {
+async function cached(nodes: Daemons): Promise<Row> {
   const ours = await startChild<{ port: number }>(
     new URL('./resolve/function-server.ts', import.meta.url),
     { env: { BZZZ_ENDPOINT: nodes.urls.join(','), BZZZ_TOKEN_KEYS_FILE: nodes.tokenKeysFile } },
@@ -64,7 +64,7 @@ async function rate(url: string, headers: Record<string, string>): Promise<numbe
   return result.requests.average
 }
 
-async function uncached(nodes: Nodes): Promise<Row> {
+async function uncached(nodes: Daemons): Promise<Row> {
   const names = Array.from({ length: LOOKUPS }, (_, index) => `bench@bench/lookup-${index}`)
   for (const address of names) await store(nodes, address)
   const kad = await startKad(names)
@@ -90,7 +90,7 @@ async function uncached(nodes: Nodes): Promise<Row> {
 }
 
 /** `no-cache` makes the node ask the other holders, whatever it holds itself. */
-async function lookup(nodes: Nodes, address: string): Promise<number> {
+async function lookup(nodes: Daemons, address: string): Promise<number> {
   const headers = { authorization: `Bearer ${nodes.token}`, 'cache-control': 'no-cache' }
   const startedAt = performance.now()
   const answer = await fetch(`${nodes.urls[2]}/v1/resolve?address=${address}`, { headers })
@@ -99,7 +99,7 @@ async function lookup(nodes: Nodes, address: string): Promise<number> {
   return performance.now() - startedAt
 }
 
-async function store(nodes: Nodes, address: string): Promise<void> {
+async function store(nodes: Daemons, address: string): Promise<void> {
   const authorization = `Bearer ${nodes.token}`
   const blob = await fetch(`${nodes.urls[0]}/v1/blobs`, {
     method: 'PUT',

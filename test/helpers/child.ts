@@ -1,0 +1,42 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+
+/** A server that is not up by then will not come up. */
+const READY_TIMEOUT_MS = 30_000
+
+/** A process of a test, of the bench or of the project that says over IPC when it serves. */
+export interface Child<Ready> {
+  ready: Ready
+  process: ChildProcess
+  stop(): Promise<void>
+  /** SIGKILL: nothing of the process runs any more when this resolves. */
+  kill(): Promise<void>
+}
+
+export async function startChild<Ready>(
+  module: URL,
+  init: { env?: Record<string, string>; args?: readonly string[]; nodeArgs?: string[] } = {},
+): Promise<Child<Ready>> {
+  const child = fork(module, init.args ?? [], {
+    env: { ...process.env, ...init.env },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    execArgv: init.nodeArgs ?? [],
+  })
+  const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const gone = once(child, 'exit')
+    child.kill(signal)
+    await gone
+  }
+  const signal = AbortSignal.timeout(READY_TIMEOUT_MS)
+  const died = once(child, 'exit', { signal }).then(([code]) => {
+    throw new Error(`${module.pathname} ended with ${String(code)} before it served.`)
+  })
+  try {
+    const [ready] = (await Promise.race([once(child, 'message', { signal }), died])) as [Ready]
+    return { ready, process: child, stop: () => end('SIGTERM'), kill: () => end('SIGKILL') }
+  } catch (error) {
+    await end('SIGKILL')
+    throw error
+  }
+}
