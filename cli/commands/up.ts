@@ -3,7 +3,6 @@ import type { Command } from 'commander'
 import { readUpConfig } from '../config.ts'
 import type { CommandHost } from '../host.ts'
 import { NODES_MAX, PORT_OFFSET_MAX } from '../up/constants.ts'
-import { up } from '../up/up.ts'
 import { integer } from './integer.ts'
 
 interface Options {
@@ -30,6 +29,8 @@ export function upCommand(program: Command, host: CommandHost): void {
     .option('--json', 'print one line of JSON once it is ready; logs go to stderr')
     .option('--verbose', 'show the logs of all parts as well')
     .action(async (options: Options) => {
+      // Loaded here alone: database, Redis and log are of no use to the other commands.
+      const { up } = await import('../up/up.ts')
       const config = readUpConfig(host.env)
       await up(host, config, {
         dataDir: options.data ?? config.BZZZ_DATA,
