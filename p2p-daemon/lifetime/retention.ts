@@ -28,7 +28,8 @@ export class Retention {
   constructor(components: RetentionComponents, init: { graceMs: number }) {
     this.#components = components
     const ttl = Math.max(Math.floor(init.graceMs * GRACE_SHARE), 1)
-    this.#touched = new LRUCache({ max: TOUCHED_MAX, ttl, perf: components.clock })
+    const perf = components.clock
+    this.#touched = new LRUCache({ max: TOUCHED_MAX, ttl, ttlResolution: 0, perf })
   }
 
   /** The holders acknowledged a put of this blob. */
