@@ -23,7 +23,7 @@ function findNode() {
   }
 }
 
-async function runWith(node) {
+function runWith(node) {
   const child = spawn(node, [main, ...process.argv.slice(2)], {
     stdio: 'inherit',
     env: { NODE_COMPILE_CACHE: cache, ...process.env },
@@ -51,7 +51,7 @@ if (Number.parseInt(process.versions.node, 10) >= NODE_MAJOR_MIN) {
   await import('./main.ts')
 } else {
   const node = findNode()
-  if (node) await runWith(node)
+  if (node) runWith(node)
   else {
     process.stderr.write(
       `bzzz: Node ${NODE_MAJOR_MIN} or newer is needed and this is ${process.versions.node}: run npm install. (BZZZ_PROCESS_START)\n`,
