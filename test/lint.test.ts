@@ -137,6 +137,12 @@ const OFFENCES: Record<string, Offence> = {
     rule: PROPERTIES,
     says: PROCESS,
   },
+  'a handler reads the environment, which its context brings': {
+    file: 'functions/other/handler.ts',
+    text: "export const url = process.env['DATABASE_URL']\n",
+    rule: PROPERTIES,
+    says: PROCESS,
+  },
   'the environment is taken apart outside an entry point': {
     file: 'p2p-daemon/q.ts',
     text: 'export const { env } = process\n',
