@@ -1,4 +1,4 @@
-import { createHasher, hashBytes } from '../../shared/blob/hash.ts'
+import { type BlobHasher, createHasher, hashBytes } from '../../shared/blob/hash.ts'
 import { chunkHashesBytes } from './blob-location.ts'
 
 const HASH_BYTES = 32
@@ -41,18 +41,27 @@ export class ChunkHashes {
 
 /** Hashes a blob and its chunks side by side. */
 export class ChunkHasher {
-  readonly #whole = createHasher()
   readonly #hashes: string[] = []
+  #first: Uint8Array | undefined
+  #whole: BlobHasher | undefined
 
   /** Every chunk but the last has CHUNK_BYTES. */
   add(chunk: Uint8Array): void {
+    if (this.#first === undefined) {
+      // The hash of an only chunk is that of the blob: nothing is hashed twice before the second.
+      this.#first = chunk
+    } else {
+      if (this.#whole === undefined) {
+        this.#whole = createHasher()
+        this.#whole.update(this.#first)
+      }
+      this.#whole.update(chunk)
+    }
     this.#hashes.push(hashBytes(chunk))
-    this.#whole.update(chunk)
   }
 
   finish(): { hash: string; chunkHashes: ChunkHashes } {
-    const [first] = this.#hashes
-    const hash = this.#hashes.length === 1 && first !== undefined ? first : this.#whole.digestHex()
+    const hash = this.#whole?.digestHex() ?? this.#hashes[0] ?? hashBytes(new Uint8Array(0))
     return { hash, chunkHashes: new ChunkHashes(this.#hashes) }
   }
 }

@@ -28,8 +28,8 @@ export const QUEUE_RECORDS_MAX = 8192
 /** Open files of segments that are read. The kernel allows 1,024 by default for everything. */
 export const SEGMENT_FILES_OPEN_MAX = 128
 
-/** Syncs of large files at a time: they occupy a thread each, and reads need the other two. */
-export const SYNCS_AT_ONCE_MAX = 2
+/** Syncs of large files at a time: they occupy a thread of the four each, and reads need one. */
+export const SYNCS_AT_ONCE_MAX = 3
 
 /** Index entries that wait in memory for their SQLite transaction, about 400 bytes each. */
 export const INDEX_PENDING_MAX = 4096

@@ -28,7 +28,7 @@ import { NO_STORE_LOG, type StoreLog } from './store-log.ts'
 import { NO_STORE_METRICS, secondsSince, type StoreMetrics } from './store-metrics.ts'
 import { openStoreParts, probeWrites, type StoreParts } from './store-parts.ts'
 import type { RebuildProgress } from './store-recovery.ts'
-import { uploadChunks } from './upload.ts'
+import { assertWithinLimits, uploadChunks } from './upload.ts'
 
 export interface DiskStoreComponents {
   log?: StoreLog
@@ -137,21 +137,35 @@ export class DiskStore implements BlobStore {
     options: PutOptions = {},
   ): Promise<PutResult> {
     const parts = this.#started()
-    const { signal, ...rest } = options
-    const expected = rest.expectedHash === undefined ? undefined : parseHash(rest.expectedHash)
+    const { expectedHash } = options
+    const expected = expectedHash === undefined ? undefined : parseHash(expectedHash)
     this.#gate.assertWritable()
     const startedMs = performance.now()
+    const result = await this.#putSource(parts, source, options, expected)
+    this.#metrics.io('put', secondsSince(startedMs), result.sizeBytes)
+    this.#metrics.storeBytes(parts.index.usage().bytes)
+    return result
+  }
+
+  async #putSource(
+    parts: StoreParts,
+    source: AsyncIterable<Uint8Array> | Uint8Array,
+    options: PutOptions,
+    expected: string | undefined,
+  ): Promise<PutResult> {
+    const { packBlobBytesMax } = this.#init
+    if (source instanceof Uint8Array && source.byteLength <= packBlobBytesMax) {
+      assertWithinLimits(source.byteLength, options)
+      return this.#putPacked(parts, source, expected, options.signal)
+    }
     const chunks = uploadChunks(source, options)
     try {
       const first = await chunks.next()
       const head = first.done === true ? new Uint8Array(0) : first.value
-      const small = head.byteLength <= this.#init.packBlobBytesMax
-      const result = small
-        ? await this.#putPacked(parts, head, expected, signal)
-        : await this.#putLoose(parts, chained(head, chunks), expected)
-      this.#metrics.io('put', secondsSince(startedMs), result.sizeBytes)
-      this.#metrics.storeBytes(parts.index.usage().bytes)
-      return result
+      if (head.byteLength > packBlobBytesMax) {
+        return await this.#putLoose(parts, chained(head, chunks), expected)
+      }
+      return await this.#putPacked(parts, head, expected, options.signal)
     } finally {
       await chunks.return(undefined)
     }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 
 import { ChunkHasher, type ChunkHashes } from './chunk-hashes.ts'
 import { SYNCS_AT_ONCE_MAX } from './constants.ts'
+import { DirectorySyncs } from './directory-syncs.ts'
 import { type DiskFiles, shortWrite } from './disk-files.ts'
 import { Slots } from './hash-locks.ts'
 import type { StoreLayout } from './store-layout.ts'
@@ -21,11 +22,15 @@ export class LooseFiles {
   readonly #layout: StoreLayout
   readonly #metrics: StoreMetrics
   readonly #syncs = new Slots(SYNCS_AT_ONCE_MAX)
+  readonly #directories: DirectorySyncs
+  /** At most the 65,792 directories there can be. */
+  readonly #durable = new Set<string>()
 
   constructor(components: { files: DiskFiles; layout: StoreLayout; metrics: StoreMetrics }) {
     this.#files = components.files
     this.#layout = components.layout
     this.#metrics = components.metrics
+    this.#directories = new DirectorySyncs(components)
   }
 
   /**
@@ -56,7 +61,7 @@ export class LooseFiles {
         hasher.add(chunk)
       }
       await writing
-      await disk(this.#sync(() => file.datasync()))
+      await disk(this.#syncs.run(() => this.#timed(file.datasync())))
       return { ...hasher.finish(), sizeBytes, tempPath }
     } catch (error) {
       await writing.catch(() => undefined)
@@ -70,10 +75,20 @@ export class LooseFiles {
   /** The blob is on the disk under its name when this resolves. */
   async publish(staged: StagedBlob): Promise<void> {
     const { outer, shard, path } = this.#layout.loose(staged.hash)
-    if (await this.#files.makeDirectory(outer)) await this.#files.syncDirectory(this.#layout.data)
-    if (await this.#files.makeDirectory(shard)) await this.#files.syncDirectory(outer)
+    const { data } = this.#layout
+    const changed = [shard]
+    // A directory that is there may still be lost, unless this process saw its parent synced.
+    for (const [directory, parent] of [
+      [outer, data],
+      [shard, outer],
+    ] as const) {
+      if (this.#durable.has(directory)) continue
+      await this.#files.makeDirectory(directory)
+      changed.push(parent)
+    }
     await this.#files.rename(staged.tempPath, path)
-    await this.#sync(() => this.#files.syncDirectory(shard))
+    await this.#timed(this.#directories.sync(changed))
+    this.#durable.add(outer).add(shard)
   }
 
   async discard(tempPath: string): Promise<void> {
@@ -84,15 +99,13 @@ export class LooseFiles {
     const { shard, path } = this.#layout.loose(hash)
     if ((await this.#files.stat(path)) === undefined) return
     await this.#files.unlink(path)
-    await this.#sync(() => this.#files.syncDirectory(shard))
+    await this.#timed(this.#directories.sync([shard]))
   }
 
-  async #sync(work: () => Promise<void>): Promise<void> {
-    await this.#syncs.run(async () => {
-      const startedMs = performance.now()
-      await work()
-      this.#metrics.fsync(secondsSince(startedMs))
-    })
+  async #timed(sync: Promise<void>): Promise<void> {
+    const startedMs = performance.now()
+    await sync
+    this.#metrics.fsync(secondsSince(startedMs))
   }
 }
 

@@ -2,6 +2,13 @@ import { BodyTooLargeError, UploadCutError } from '../../shared/errors.ts'
 import type { PutOptions } from './blob-store.ts'
 import { BLOB_BYTES_MAX, CHUNK_BYTES } from './constants.ts'
 
+/** The limits of the put for bytes that are all here. */
+export function assertWithinLimits(sizeBytes: number, options: PutOptions): void {
+  const gate = new SizeGate(options)
+  gate.add(sizeBytes)
+  gate.end()
+}
+
 /**
  * The source of a put as chunks of exactly CHUNK_BYTES (the last may be shorter), with the limits
  * of the put enforced on the way. A blob without bytes yields no chunk.
@@ -10,15 +17,14 @@ export async function* uploadChunks(
   source: AsyncIterable<Uint8Array> | Uint8Array,
   options: PutOptions = {},
 ): AsyncGenerator<Uint8Array> {
-  const gate = new SizeGate(options)
   if (source instanceof Uint8Array) {
-    gate.add(source.byteLength)
-    gate.end()
+    assertWithinLimits(source.byteLength, options)
     for (let at = 0; at < source.byteLength; at += CHUNK_BYTES) {
       yield source.subarray(at, at + CHUNK_BYTES)
     }
     return
   }
+  const gate = new SizeGate(options)
   let pieces: Uint8Array[] = []
   let gathered = 0
   for await (const piece of source) {
