@@ -75,7 +75,7 @@ export async function openCacache(dir: string): Promise<Contender> {
   const cache = join(dir, 'cacache')
   return {
     name: 'cacache, not durable',
-    put: async (bytes) => String(await cacache.put(cache, randomUUID(), bytes as Buffer)),
+    put: async (bytes) => (await cacache.put(cache, randomUUID(), bytes)).toString(),
     get: async (integrity) => (await cacache.get.byDigest(cache, integrity)).byteLength,
     close: () => Promise.resolve(),
   }
