@@ -3,6 +3,12 @@ import { z } from 'zod'
 import { duration, list, parseEnv, port, size, type Env } from '../shared/config/env.ts'
 import { MiB, PUT_BYTES_MAX } from '../shared/limits.ts'
 
+/** Longer than a restart or an update of a node takes. */
+const AWAY_GRACE_DEFAULT_MS = 600_000
+
+/** Half of a gigabit line. 10 GB are copied in under three minutes. */
+const REPAIR_BYTES_PER_SECOND_DEFAULT = 64 * MiB
+
 /** The environment of one node. Names without BZZZ_ are those of the stack it replaces. */
 export const daemonConfigSchema = z.object({
   BZZZ_NODE_NAME: z
@@ -29,6 +35,13 @@ export const daemonConfigSchema = z.object({
     .max(1000)
     .default(1)
     .describe('Share of the replicas relative to other nodes; 0 keeps none'),
+  BZZZ_NODE_AWAY_GRACE: duration
+    .default(AWAY_GRACE_DEFAULT_MS)
+    .describe('A node away for longer is treated as gone: its copies are made elsewhere'),
+  BZZZ_REPAIR_BYTES_PER_SECOND: size
+    .default(REPAIR_BYTES_PER_SECOND_DEFAULT)
+    .refine((bytes) => bytes > 0, 'at least one byte')
+    .describe('What repairs may move a second, so that they do not crowd out reads and writes'),
   BZZZ_TOKEN_KEYS_FILE: z.string().describe('JWK set with the public keys of the cluster’s tokens'),
   BZZZ_PUT_BYTES_MAX: size
     .default(PUT_BYTES_MAX)

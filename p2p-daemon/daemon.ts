@@ -13,8 +13,11 @@ import { FileAllowList } from './mesh/allow-list.ts'
 import { Libp2pMesh } from './mesh/libp2p-mesh.ts'
 import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
 import { createNodeMetrics } from './node-metrics.ts'
+import { NodeState } from './nodes/node-state.ts'
+import { Nodes } from './nodes/nodes.ts'
 import { composeRecords } from './records/compose.ts'
 import { composeReplication } from './replication/compose.ts'
+import { CorruptReports } from './replication/corrupt-reports.ts'
 import { createStatus } from './status.ts'
 import { DiskStore } from './store/disk-store.ts'
 import { createStoreMetrics } from './store/store-metrics.ts'
@@ -28,6 +31,8 @@ interface Base {
   layout: NodeLayout
   nodeKey: NodeKey
   database: OpenDatabase | undefined
+  corrupt: CorruptReports
+  state: NodeState
 }
 
 /** Composes one node from its parts and starts it. */
@@ -38,11 +43,14 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
   const layout = await createNodeLayout(config.BZZZ_DATA_DIR)
   const registry = createRegistry({ component: 'p2p-daemon', version: VERSION })
   // The store takes the folder's lock, so it comes before anything else that writes there.
-  const store = await openStore(config, { log, registry }, signal)
+  const corrupt = new CorruptReports()
+  const store = await openStore(config, { log, registry, corrupt }, signal)
   try {
+    const state = await NodeState.load(layout.dataDir)
     const nodeKey = await loadNodeKey(layout.dataDir)
     const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
-    const { parts, http } = compose({ config, log, registry, layout, nodeKey, database }, store)
+    const base = { config, log, registry, layout, nodeKey, database, corrupt, state }
+    const { parts, http } = compose(base, store)
     await startAll(parts, { signal })
     log.info({ peerId: nodeKey.peerId, port: http.port }, 'node serves')
     return { peerId: nodeKey.peerId, ports: { http: http.port }, stop: () => stopAll(parts) }
@@ -54,11 +62,15 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
 
 async function openStore(
   config: DaemonConfig,
-  { log, registry }: Pick<Base, 'log' | 'registry'>,
+  { log, registry, corrupt }: Pick<Base, 'log' | 'registry' | 'corrupt'>,
   signal: AbortSignal,
 ): Promise<DiskStore> {
   const store = new DiskStore(
-    { log, metrics: createStoreMetrics(registry) },
+    {
+      log,
+      metrics: createStoreMetrics(registry),
+      onCorrupt: (hash) => corrupt.report(hash),
+    },
     { dataDir: config.BZZZ_DATA_DIR },
   )
   await store.start({ signal })
@@ -67,12 +79,9 @@ async function openStore(
 
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
-  const { mesh, dht, isMember } = composeMesh(base)
+  const { mesh, dht, isMember, allowList } = composeMesh(base)
   const transfer = new StreamTransfer({ log, mesh, store, registry })
-  const replication = composeReplication(
-    { mesh, store, transfer, log },
-    { ledgerFile: layout.ledgerFile },
-  )
+  const { replication, nodes } = composeCopies(base, { mesh, allowList, store, transfer })
   const records = composeRecords(
     { mesh, dht, blobs: store, isMember, database, log },
     { recordsFile: layout.recordsFile, nodeKey },
@@ -81,15 +90,15 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     mesh,
     store,
     records: records.store,
-    ledger: replication.ledger,
+    replication: replication.status,
     searchIndex: records.searchIndex,
   })
-  const http = composeHttp(base, { mesh, status, replication, records })
+  const http = composeHttp(base, { mesh, status, replication, records, nodes })
   return {
     http,
     parts: [
       store,
-      closing(() => replication.ledger.close()),
+      closing(replication.close),
       closing(() => records.store.close()),
       closing(() => database?.close()),
       mesh,
@@ -102,7 +111,37 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   }
 }
 
-function composeMesh({ config, log, registry, nodeKey }: Base) {
+/** What keeps copies where they belong, and says which nodes those are. */
+function composeCopies(
+  { config, log, registry, layout, corrupt, state }: Base,
+  parts: {
+    mesh: Libp2pMesh
+    allowList: FileAllowList
+    store: DiskStore
+    transfer: StreamTransfer
+  },
+) {
+  const { mesh, allowList, store, transfer } = parts
+  const isDraining = (): boolean => state.draining
+  const replication = composeReplication(
+    { mesh, store, transfer, log, registry, corrupt, isDraining },
+    {
+      ledgerFile: layout.ledgerFile,
+      awayGraceMs: config.BZZZ_NODE_AWAY_GRACE,
+      repairBytesPerSecond: config.BZZZ_REPAIR_BYTES_PER_SECOND,
+    },
+  )
+  const { members, rebalancer, forgetful } = replication
+  const report = async () => ({ ...(await replication.status()), ...(await store.usage()) })
+  const rescan = (): void => rebalancer.request()
+  const nodes = new Nodes(
+    { mesh, allowList, members, state, report, rescan, log },
+    { weight: config.BZZZ_WEIGHT, forgetful },
+  )
+  return { replication, nodes }
+}
+
+function composeMesh({ config, log, registry, nodeKey, state }: Base) {
   const allowList = new FileAllowList({ log }, { dataDir: config.BZZZ_DATA_DIR })
   const isMember = (peerId: string): boolean => peerId === nodeKey.peerId || allowList.has(peerId)
   const mesh = new Libp2pMesh(
@@ -117,14 +156,14 @@ function composeMesh({ config, log, registry, nodeKey }: Base) {
         version: VERSION,
         roles: config.BZZZ_ROLES,
         storage: config.BZZZ_WEIGHT > 0,
-        weight: config.BZZZ_WEIGHT,
+        weight: state.draining ? 0 : config.BZZZ_WEIGHT,
         zone: config.BZZZ_ZONE,
         bulkPort: null,
       },
     },
   )
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed: isMember })
-  return { mesh, dht, isMember }
+  return { mesh, dht, isMember, allowList }
 }
 
 function composeHttp(
@@ -134,15 +173,17 @@ function composeHttp(
     status: ReturnType<typeof createStatus>
     replication: ReturnType<typeof composeReplication>
     records: ReturnType<typeof composeRecords>
+    nodes: Nodes
   },
 ): HttpServer {
-  const { mesh, status, replication, records } = parts
+  const { mesh, status, replication, records, nodes } = parts
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {
     blobs: replication.blobs,
     records: records.service,
     lookup: records.lookup,
     mesh,
+    nodes,
     status,
     onResolve,
     selfId: nodeKey.peerId,

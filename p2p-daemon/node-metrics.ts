@@ -42,7 +42,6 @@ export function createNodeMetrics(components: {
       },
     })
   }
-  gauge('bzzz_blob_under_replicated', 'Blobs that lack copies', (s) => s.replication.owed)
   gauge('bzzz_addresses', 'Addresses with a record on this node', (s) => s.records.addresses)
   gauge('bzzz_mesh_minority', '1 while a quorum of the nodes is out of reach', (s) =>
     s.mesh.partition === 'minority' ? 1 : 0,

@@ -1,6 +1,6 @@
 import { quorumOf } from './replication/placement.ts'
 import type { Mesh, Peer } from './mesh/mesh.ts'
-import type { OwedLedger } from './replication/owed-ledger.ts'
+import type { ReplicationStatus } from './replication/replication-status.ts'
 import type { RecordStore } from './records/record-store.ts'
 import type { SearchIndex } from './records/search-index.ts'
 import type { BlobStore } from './store/blob-store.ts'
@@ -20,7 +20,7 @@ export interface NodeStatus {
   /** `minority`: fewer nodes are in reach than a quorum of the allow-list needs. */
   mesh: { expected: number; connected: number; partition: 'none' | 'minority' }
   records: { addresses: number }
-  replication: { owed: number }
+  replication: ReplicationStatus
   database: { state: 'unused' | 'unknown' | 'up' | 'down' }
 }
 
@@ -28,7 +28,7 @@ export interface StatusComponents {
   mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers'>
   store: Pick<BlobStore, 'usage'> & { health(): { writable: boolean; reason: string | null } }
   records: Pick<RecordStore, 'addresses'>
-  ledger: Pick<OwedLedger, 'count'>
+  replication: () => Promise<ReplicationStatus>
   searchIndex: Pick<SearchIndex, 'state'> | undefined
 }
 
@@ -36,7 +36,7 @@ export interface StatusComponents {
 export function createStatus(components: StatusComponents): () => Promise<NodeStatus> {
   const startedAt = performance.now()
   return async () => {
-    const { mesh, store, records, ledger, searchIndex } = components
+    const { mesh, store, records, replication, searchIndex } = components
     const { peerId, name, version, roles, zone, weight } = mesh.self
     const uptimeSeconds = Math.round((performance.now() - startedAt) / 1000)
     const health = store.health()
@@ -53,7 +53,7 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
         partition: inReach < quorumOf(1 + expected) ? 'minority' : 'none',
       },
       records: { addresses: records.addresses() },
-      replication: { owed: ledger.count() },
+      replication: await replication(),
       database: { state: searchIndex?.state() ?? 'unused' },
     }
   }

@@ -219,6 +219,18 @@ export class StorageUnavailableError extends Error {
   readonly code = 'BZZZ_STORAGE_UNAVAILABLE'
 }
 
+/** No member of the cluster has this peer id or name. */
+export class NodeNotFoundError extends Error {
+  override readonly name = 'NodeNotFoundError'
+  readonly code = 'BZZZ_NODE_NOT_FOUND'
+}
+
+/** The node still holds copies that nobody else has, or cannot give them away. */
+export class NodeNotDrainedError extends Error {
+  override readonly name = 'NodeNotDrainedError'
+  readonly code = 'BZZZ_NODE_NOT_DRAINED'
+}
+
 export class FunctionNotFoundError extends Error {
   override readonly name = 'FunctionNotFoundError'
   readonly code = 'BZZZ_FUNCTION_NOT_FOUND'

@@ -13,10 +13,11 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
 import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
+import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 
 export interface HttpServerComponents extends ServiceComponents {
   revocations: Revocations | undefined
-  routes: BlobRoutesOptions & AddressRoutesOptions & MeshRoutesOptions
+  routes: BlobRoutesOptions & AddressRoutesOptions & MeshRoutesOptions & NodeRoutesOptions
 }
 
 export interface HttpServerInit {
@@ -56,6 +57,7 @@ export class HttpServer implements Startable {
     await app.register(blobRoutes, routes)
     await app.register(addressRoutes, routes)
     await app.register(meshRoutes, routes)
+    await app.register(nodeRoutes, routes)
     await app.listen({ host: this.#init.host, port: this.#init.port })
   }
 

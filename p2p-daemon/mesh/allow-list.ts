@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 
 import { InvalidConfigError, InvalidRecordError } from '../../shared/errors.ts'
+import { replaceFile } from '../../shared/file/replace-file.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { publicKeyOf } from '../../shared/record/record.ts'
@@ -49,6 +50,7 @@ export class FileAllowList implements AllowList {
   #problem: string | undefined
   #timer: NodeJS.Timeout | undefined
   #reading: Promise<void> = Promise.resolve()
+  #striking: Promise<void> = Promise.resolve()
 
   constructor(components: { log: Logger }, init: FileAllowListInit) {
     this.#log = components.log.child({ component: 'allow-list' })
@@ -88,6 +90,26 @@ export class FileAllowList implements AllowList {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Takes peers off the list, in the file too, and cuts them off at once.
+   * @throws InvalidConfigError when the file is no allow-list
+   */
+  strike(isStruck: (peerId: string) => boolean): Promise<void> {
+    const struck = this.#striking.then(() => this.#strike(isStruck))
+    this.#striking = struck.catch(() => undefined)
+    return struck
+  }
+
+  async #strike(isStruck: (peerId: string) => boolean): Promise<void> {
+    await this.reload()
+    if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
+    const names = [...this.#names].filter(([peerId]) => !isStruck(peerId))
+    if (names.length === this.#names.size) return
+    const peers = names.map(([peerId, name]) => ({ peerId, name }))
+    await replaceFile(this.#path, `${JSON.stringify({ peers }, null, 2)}\n`)
+    await this.reload()
   }
 
   /** Looks at the file now instead of at the next tick. */

@@ -1,7 +1,16 @@
 import { MiB } from '../../shared/limits.ts'
 
-/** A question about one blob; a LAN round trip is under 10 ms. */
+/** Seeds of nodes kept for placement: more than any cluster has nodes. */
+export const NODE_SEEDS_MAX = 4_096
+
+/** How often weights, zones and absences are looked at; joins and leaves are seen at once. */
+export const MEMBERS_TICK_MS = 1_000
+
+/** A question about blobs; a LAN round trip is under 10 ms. */
 export const HAVE_TIMEOUT_MS = 2_000
+
+/** Hashes in one question; 1,000 of them are 67 KB, well below a message. */
+export const WHICH_HASHES_MAX = 1_000
 
 /** A holder that receives slower than this is treated as failed and owed the blob. */
 export const RECEIVE_BYTES_PER_SECOND_MIN = 1 * MiB
@@ -9,11 +18,26 @@ export const RECEIVE_BYTES_PER_SECOND_MIN = 1 * MiB
 /** On top of the time that size allows: connecting, the fsyncs of a busy disk. */
 export const RECEIVE_BASE_TIMEOUT_MS = 15_000
 
+/** A holder that has not acknowledged after this, plus what size allows, gets a stand-in. */
+export const HANDOFF_AFTER_MS = 2_000
+
+/** Stand-ins tried for one holder that is away, one after the other. */
+export const STAND_INS_MAX = 3
+
 /** Blobs this node pulls at once, for readers and as a holder; each holds a few 1 MiB ranges. */
 export const PULLS_MAX = 16
 
 /** Callers that may wait for a pull; more are told to come back. */
 export const PULLS_WAITING_MAX = 1_000
+
+/** Nodes tried for one blob. Clusters have at most thirty. */
+export const PULL_SOURCES_MAX = 32
+
+/** A source that has not begun to answer after this is joined by the next one. */
+export const HEDGE_DELAY_MS = 200
+
+/** Copies found bad while one body is read; each costs a pull before the reading goes on. */
+export const READ_REPAIRS_MAX = 2
 
 /** Copies being sent at once for all puts together, and those that may wait behind them. */
 export const PUSHES_MAX = 64
@@ -22,11 +46,52 @@ export const PUSHES_WAITING_MAX = 10_000
 /** After the quorum has acknowledged, the answer lingers this long for the third copy. */
 export const STRAGGLER_WAIT_MS = 100
 
-/** What is owed is tried again this often, and whenever a peer joins. */
-export const REPAIR_INTERVAL_MS = 30_000
+/** A job for a copy that is still on its way waits this long for it to arrive by itself. */
+export const STRAGGLER_JOB_DELAY_MS = 5_000
 
-/** Blobs looked at in one round of repair, so that a long list does not hold up a stop. */
-export const REPAIR_BATCH_BLOBS = 256
+/** What is learnt of copies is written after this time or this many rows, in one transaction. */
+export const LEDGER_FLUSH_MS = 500
+export const LEDGER_PENDING_MAX = 2_000
+
+/** Counting the queue reads it all, so the answer is kept this long. */
+export const QUEUE_COUNT_MS = 500
 
 /** Blobs repaired at the same time; keeps repair from crowding out puts. */
 export const REPAIRS_CONCURRENT_MAX = 4
+
+/** The queue is looked at this often even when nothing wakes the worker. */
+export const REPAIR_POLL_MS = 30_000
+
+/** First pause after a failed repair; doubles up to the maximum, with jitter. */
+export const REPAIR_BACKOFF_MIN_MS = 1_000
+export const REPAIR_BACKOFF_MAX_MS = 600_000
+
+/** Bytes a pause may save up for later: one second's worth, so a limit is not overrun by bursts. */
+export const BUCKET_SECONDS_MAX = 1
+
+/** A copy that does not belong here (read through this node, put here) stays this long. */
+export const SURPLUS_KEEP_MS = 600_000
+
+/** A node that confirmed its copy to one who drops theirs keeps it for at least this long. */
+export const PROMISE_MS = 60_000
+
+/** Promises outstanding; beyond it none is given, and whoever asked keeps the copy for now. */
+export const PROMISES_MAX = 100_000
+
+/** Blobs placed and asked about in one go; about a millisecond of computing. */
+export const SCAN_PAGE_BLOBS = 500
+
+/** Between two pages: leaves the processor and the peers to those who wait for an answer. */
+export const SCAN_PAUSE_MS = 20
+
+/** After a page that a peer did not answer, and while the queue is full. */
+export const SCAN_RETRY_MS = 1_000
+
+/** Jobs due beyond which the scan waits: it would only pile up more. */
+export const SCAN_QUEUE_MAX = 10_000
+
+/** Everything is looked at again this often, whether anything is known to have changed or not. */
+export const SCAN_INTERVAL_MS = 86_400_000
+
+/** Corrupt copies reported before anybody can repair them; the scans of others find the rest. */
+export const EARLY_REPORTS_MAX = 10_000

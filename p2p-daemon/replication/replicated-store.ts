@@ -1,141 +1,260 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { BlobCorruptError, BlobNotFoundError, QuorumNotReachedError } from '../../shared/errors.ts'
 import { REPLICAS } from '../../shared/limits.ts'
-import type { Logger } from '../../shared/log/log.ts'
-import type { BlobRead, BlobStat, BlobStore, PutOptions, ReadOptions } from '../store/blob-store.ts'
-import { PUSHES_MAX, PUSHES_WAITING_MAX, STRAGGLER_WAIT_MS } from './constants.ts'
-import type { OwedLedger } from './owed-ledger.ts'
+import type { Startable } from '../../shared/lifecycle.ts'
+import type {
+  BlobRead,
+  BlobStat,
+  BlobStore,
+  PutOptions,
+  PutResult,
+  ReadOptions,
+} from '../store/blob-store.ts'
+import type { BlobPulls } from './blob-pulls.ts'
+import {
+  PUSHES_MAX,
+  PUSHES_WAITING_MAX,
+  READ_REPAIRS_MAX,
+  RECEIVE_BASE_TIMEOUT_MS,
+  STRAGGLER_JOB_DELAY_MS,
+  STRAGGLER_WAIT_MS,
+  SURPLUS_KEEP_MS,
+} from './constants.ts'
+import { CopySpread, type CopySpreadComponents } from './copy-spread.ts'
+import type { Members } from './members.ts'
 import { quorumOf } from './placement.ts'
-import type { Replicator } from './replicator.ts'
+import type { RepairQueue } from './repair-queue.ts'
+import { receiveTimeoutMs, type ReplicaClient } from './replica-client.ts'
 import { Semaphore } from './semaphore.ts'
+import { unlessAborted } from './shared-tasks.ts'
 
 export type Ack = '1' | 'quorum' | 'all'
 
-export interface ReplicatedPut {
-  hash: string
-  sizeBytes: number
-  existed: boolean
+export interface ReplicatedPut extends PutResult {
   /** Peer ids of the nodes that hold the blob durably, this one first. */
   replicas: readonly string[]
   underReplicated: boolean
 }
 
-export interface ReplicatedStoreComponents {
+export interface ReplicatedStoreComponents extends Omit<CopySpreadComponents, 'pushes'> {
   store: BlobStore
-  replicator: Replicator
-  ledger: OwedLedger
-  log: Logger
+  members: Members
+  client: ReplicaClient
+  pulls: Pick<BlobPulls, 'pull'>
+  queue: Pick<RepairQueue, 'add' | 'addSoon' | 'removeSoon'>
+}
+
+export interface ReplicatedStoreInit {
+  /** Longest wait for acknowledgements, on top of the time that size allows. */
+  ackTimeoutMs?: number
+  handoffAfterMs?: number
+  surplusKeepMs?: number
+  stragglerDelayMs?: number
 }
 
 /** The blob disk of the cluster as one node sees it: puts go to the holders, reads find them. */
-export class ReplicatedStore {
+export class ReplicatedStore implements Startable {
   readonly #components: ReplicatedStoreComponents
-  readonly #selfId: string
+  readonly #init: ReplicatedStoreInit
   readonly #pushes = new Semaphore({ running: PUSHES_MAX, waiting: PUSHES_WAITING_MAX })
+  readonly #spreads = new Set<Promise<void>>()
+  #stopping = new AbortController()
 
-  constructor(components: ReplicatedStoreComponents, init: { selfId: string }) {
+  constructor(components: ReplicatedStoreComponents, init: ReplicatedStoreInit = {}) {
     this.#components = components
-    this.#selfId = init.selfId
+    this.#init = init
+  }
+
+  start(): Promise<void> {
+    if (this.#stopping.signal.aborted) this.#stopping = new AbortController()
+    return Promise.resolve()
+  }
+
+  /** Copies on their way are given up; what they owe is written down. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('The node is stopping.'))
+    await Promise.all(this.#spreads)
   }
 
   /**
-   * Stores here, then on the other holders. Resolves when as many hold the blob durably as `ack`
-   * asks for; the rest follows, and what cannot follow now is written down as owed.
-   * @throws QuorumNotReachedError when too few could; the local copy stays
+   * Stores here, then on the other holders. Resolves when as many nodes hold the blob durably as
+   * `ack` asks for; the rest follows, and what cannot follow now is written down as owed.
+   * @throws QuorumNotReachedError when too few could in time; the local copy stays
    */
   async put(
     source: AsyncIterable<Uint8Array> | Uint8Array,
     options: PutOptions & { ack?: Ack } = {},
   ): Promise<ReplicatedPut> {
-    const { store, replicator } = this.#components
-    const { hash, sizeBytes, existed } = await store.put(source, options)
-    const possible = replicator.copiesPossible()
-    const ack = options.ack ?? 'quorum'
+    const { store, members } = this.#components
+    const { ack = 'quorum', ...putOptions } = options
+    const result = await store.put(source, putOptions)
+    const possible = members.copiesPossible()
     const needed = ack === '1' ? 1 : ack === 'all' ? possible : quorumOf(possible)
-    const replicas = await this.#spread({ hash, sizeBytes }, needed, options.signal)
-    if (replicas.length < needed) {
-      throw new QuorumNotReachedError(
-        `The blob is on ${replicas.length} of the ${needed} nodes that must hold it.`,
-      )
+    const spread = this.#spread({ hash: result.hash, sizeBytes: result.sizeBytes })
+    try {
+      await unlessAborted(this.#acknowledged(spread, result.sizeBytes, needed), options.signal)
+      const replicas = [...spread.replicas]
+      if (replicas.length < needed) {
+        throw new QuorumNotReachedError(
+          `The blob is on ${replicas.length} of the ${needed} nodes that must hold it.`,
+        )
+      }
+      // Written before the put is acknowledged, so a crash forgets no missing copy.
+      if (replicas.length < possible) await this.#owe(spread, possible)
+      return { ...result, replicas, underReplicated: replicas.length < REPLICAS }
+    } finally {
+      this.#follow(spread)
     }
-    return { hash, sizeBytes, existed, replicas, underReplicated: replicas.length < REPLICAS }
   }
 
   /** Verified bytes from here or, when they are not or no longer good here, from a replica. */
   async get(hash: string, options: ReadOptions = {}): Promise<BlobRead> {
-    const { store, replicator } = this.#components
-    try {
-      return await store.get(hash, options)
-    } catch (error) {
-      if (!(error instanceof BlobNotFoundError) && !(error instanceof BlobCorruptError)) throw error
-      const found = await replicator.pull(hash, options.signal)
-      if (!found) throw error
-      return store.get(hash, options)
-    }
+    const read = await this.#open(hash, options)
+    return { ...read, body: this.#unbroken(read, options.signal) }
   }
 
   async stat(hash: string, signal?: AbortSignal): Promise<BlobStat | undefined> {
-    const { store, replicator } = this.#components
+    const { store, members, client } = this.#components
     const local = await store.stat(hash)
     if (local) return local
-    for (const peerId of replicator.holders(hash)) {
-      if (peerId === this.#selfId) continue
-      const sizeBytes = await replicator.have(peerId, hash, signal).catch(() => null)
-      if (sizeBytes !== null) return { hash, sizeBytes }
+    const holders = members.holders(hash)
+    const others = members.list().map(({ peerId }) => peerId)
+    // Holders first; a stand-in or a reader may have a copy when none of them has.
+    for (const group of [holders, others.filter((peerId) => !holders.includes(peerId))]) {
+      const asked = group
+        .filter((peerId) => peerId !== members.selfId && members.isLive(peerId))
+        .map(async (peerId) => {
+          const sizeBytes = await client.have(peerId, hash, signal)
+          if (sizeBytes === null) throw new BlobNotFoundError(`${peerId} does not hold ${hash}.`)
+          return { hash, sizeBytes }
+        })
+      const found = await Promise.any(asked).catch(() => undefined)
+      if (found) return found
     }
     return undefined
   }
 
-  /** Brings a blob to all holders that are here. True when it now has all copies it can have. */
-  async repair(blob: BlobStat, signal?: AbortSignal): Promise<boolean> {
-    const { store, replicator, ledger } = this.#components
-    if (!(await store.stat(blob.hash))) {
-      ledger.remove(blob.hash)
-      return true
-    }
-    const possible = replicator.copiesPossible()
-    const replicas = await this.#spread(blob, possible, signal)
-    return replicas.length >= possible
-  }
-
-  /** Pushes to the holders; waits for `needed` copies and a short while for the others. */
-  async #spread(blob: BlobStat, needed: number, signal?: AbortSignal): Promise<string[]> {
-    const { replicator, ledger } = this.#components
-    const replicas = [this.#selfId]
-    const targets = replicator.holders(blob.hash).filter((peerId) => peerId !== this.#selfId)
-    const all = this.#pushAll(blob, targets, replicas, needed === 1 ? undefined : signal)
-    await Promise.race([all.finished, all.enough(needed)])
-    // Written before the put is acknowledged, so a crash forgets no missing copy.
-    if (replicas.length < replicator.copiesPossible()) ledger.add(blob.hash, blob.sizeBytes)
-    return [...replicas]
-  }
-
-  #pushAll(blob: BlobStat, targets: string[], replicas: string[], signal?: AbortSignal) {
-    const { replicator, ledger, log } = this.#components
-    const listeners: (() => void)[] = []
-    const pushes = targets.map((peerId) =>
-      this.#pushes.run(async () => {
-        try {
-          await replicator.push(peerId, blob, signal)
-          replicas.push(peerId)
-          for (const listener of listeners) listener()
-        } catch (error) {
-          log.debug({ err: error, peerId, hash: blob.hash }, 'replica not written')
-        }
-      }),
+  #spread(blob: BlobStat): CopySpread {
+    const { handoffAfterMs } = this.#init
+    return new CopySpread(
+      { ...this.#components, pushes: this.#pushes },
+      {
+        blob,
+        signal: this.#stopping.signal,
+        ...(handoffAfterMs !== undefined && { handoffAfterMs }),
+      },
     )
-    const finished = Promise.all(pushes).then(() => {
-      if (replicas.length >= replicator.copiesPossible()) ledger.remove(blob.hash)
-    })
-    const enough = (needed: number): Promise<void> =>
-      new Promise((resolve) => {
-        const check = (): void => {
-          if (replicas.length < needed) return
-          if (needed === 1) resolve()
-          else setTimeout(resolve, STRAGGLER_WAIT_MS).unref()
-        }
-        listeners.push(check)
-        check()
-      })
-    return { finished, enough }
   }
+
+  /** The put is answered, its copies may still be on their way. */
+  #follow(spread: CopySpread): void {
+    const followed = spread.finished.then(() => {
+      this.#spreads.delete(followed)
+      this.#settle(spread)
+    })
+    this.#spreads.add(followed)
+  }
+
+  /** Waits for enough copies and a short while for the others, but never for long. */
+  async #acknowledged(spread: CopySpread, sizeBytes: number, needed: number): Promise<void> {
+    const baseMs = this.#init.ackTimeoutMs ?? RECEIVE_BASE_TIMEOUT_MS
+    const timer = new AbortController()
+    const { signal } = timer
+    const waits = (ms: number): Promise<void> =>
+      sleep(ms, undefined, { signal }).catch(() => undefined)
+    try {
+      await Promise.race([spread.enough(needed), waits(receiveTimeoutMs(sizeBytes, baseMs))])
+      if (needed > 1) await Promise.race([spread.finished, waits(STRAGGLER_WAIT_MS)])
+    } finally {
+      timer.abort()
+    }
+  }
+
+  /** A job for the missing copies; those still on their way get the time to arrive. */
+  async #owe(spread: CopySpread, possible: number): Promise<void> {
+    const { blob, replicas, lacking } = spread
+    const missing = Math.max(lacking.length, possible - replicas.length)
+    const request = { ...blob, reason: 'lost_ack' as const, missing, short: missing }
+    const { stragglerDelayMs: delayMs = STRAGGLER_JOB_DELAY_MS } = this.#init
+    const isWaiting = this.#allAway(lacking)
+    await this.#components.queue.add({
+      ...request,
+      ...(isWaiting ? { waitingFor: lacking } : { delayMs }),
+    })
+  }
+
+  /** Once it is known which copies came. */
+  #settle(spread: CopySpread): void {
+    const { queue, members } = this.#components
+    const { blob, lacking, replicas, isOwn } = spread
+    const short = Math.max(0, members.copiesPossible() - replicas.length)
+    if (lacking.length === 0) {
+      if (!isOwn) this.#moveOnLater(blob)
+      else if (short === 0) queue.removeSoon(blob.hash)
+      return
+    }
+    // The stand-in brings the copy back by itself.
+    if (isOwn && short === 0) return
+    const request = { ...blob, reason: 'lost_ack' as const, missing: lacking.length, short }
+    queue.addSoon(this.#allAway(lacking) ? { ...request, waitingFor: lacking } : request)
+  }
+
+  #allAway(peerIds: readonly string[]): boolean {
+    return !peerIds.some((peerId) => this.#components.members.isLive(peerId))
+  }
+
+  /** A copy that does not belong here is of use for a while, and then goes. */
+  #moveOnLater(blob: BlobStat): void {
+    const delayMs = this.#init.surplusKeepMs ?? SURPLUS_KEEP_MS
+    this.#components.queue.addSoon({ ...blob, reason: 'surplus', delayMs })
+  }
+
+  async #open(hash: string, options: ReadOptions): Promise<BlobRead> {
+    const { store } = this.#components
+    try {
+      return await store.get(hash, options)
+    } catch (error) {
+      if (!isLost(error)) throw error
+      if (!(await this.#fetch(hash, options.signal))) throw error
+      return store.get(hash, options)
+    }
+  }
+
+  /** Reads on from a replica when the copy turns out bad, or is dropped, in mid-body. */
+  async *#unbroken(read: BlobRead, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    let position = read.start
+    let body = read.body
+    for (let repairs = 0; ; repairs += 1) {
+      try {
+        for await (const chunk of body) {
+          position += chunk.length
+          yield chunk
+        }
+        return
+      } catch (error) {
+        if (!isLost(error) || repairs >= READ_REPAIRS_MAX) throw error
+        if (!(await this.#fetch(read.hash, signal))) throw error
+        const rest = { start: position, end: read.end, ...(signal && { signal }) }
+        body = (await this.#components.store.get(read.hash, rest)).body
+      }
+    }
+  }
+
+  /** Brings a blob here to be read, and sees to it that it lies where it belongs afterwards. */
+  async #fetch(hash: string, signal?: AbortSignal): Promise<boolean> {
+    const { store, pulls, members, queue } = this.#components
+    const { found, moved, lacking } = await pulls.pull(hash, signal ? { signal } : {})
+    const blob = found && moved ? await store.stat(hash) : undefined
+    if (!blob) return found
+    const holders = members.holders(hash)
+    const missing = lacking.filter((peerId) => holders.includes(peerId)).length
+    if (missing > 0) queue.addSoon({ ...blob, reason: 'read_repair', missing, short: missing })
+    else if (!holders.includes(members.selfId)) this.#moveOnLater(blob)
+    return true
+  }
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof BlobNotFoundError || error instanceof BlobCorruptError
 }

@@ -7,7 +7,7 @@ const RETRY_AFTER_SECONDS = 1
 export class Semaphore {
   readonly #runningMax: number
   readonly #waitingMax: number
-  readonly #line: (() => void)[] = []
+  readonly #line = new Set<() => void>()
   #running = 0
 
   constructor(init: { running: number; waiting: number }) {
@@ -15,22 +15,36 @@ export class Semaphore {
     this.#waitingMax = init.waiting
   }
 
-  async run<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#running >= this.#runningMax) {
-      if (this.#line.length >= this.#waitingMax) {
-        throw new OverloadedError('Too many transfers are waiting.', RETRY_AFTER_SECONDS)
-      }
-      // The slot is handed over, so a newcomer cannot slip in between.
-      await new Promise<void>((resolve) => this.#line.push(resolve))
-    } else {
-      this.#running += 1
-    }
+  async run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted()
+    if (this.#running < this.#runningMax) this.#running += 1
+    else await this.#turn(signal)
     try {
       return await task()
     } finally {
-      const next = this.#line.shift()
+      const [next] = this.#line
+      // The slot is handed over, so a newcomer cannot slip in between.
       if (next) next()
       else this.#running -= 1
     }
+  }
+
+  #turn(signal?: AbortSignal): Promise<void> {
+    if (this.#line.size >= this.#waitingMax) {
+      throw new OverloadedError('Too many transfers are waiting.', RETRY_AFTER_SECONDS)
+    }
+    return new Promise((resolve, reject) => {
+      const onTurn = (): void => {
+        this.#line.delete(onTurn)
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      }
+      const onAbort = (): void => {
+        this.#line.delete(onTurn)
+        reject(signal?.reason as Error)
+      }
+      signal?.addEventListener('abort', onAbort, { once: true })
+      this.#line.add(onTurn)
+    })
   }
 }

@@ -70,6 +70,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The address exists, the version or moment asked for does not.',
     act: 'Ask for the history and take a version of it.',
   },
+  BZZZ_NODE_NOT_FOUND: {
+    means: 'No member of the cluster has this peer id or name.',
+    act: 'Look at `GET /v1/nodes`.',
+  },
   BZZZ_FUNCTION_NOT_FOUND: {
     means: 'No function of that name is deployed here.',
     act: 'Look at the list of functions; deploy it.',
@@ -77,6 +81,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
   BZZZ_VERSION_CONFLICT: {
     means: 'Somebody else wrote first. `current` in the body is the record that stands.',
     act: 'Look at it, merge, and write again on top of its version.',
+  },
+  BZZZ_NODE_NOT_DRAINED: {
+    means: 'The node still holds copies that are not yet on the nodes that take its place.',
+    act: 'Drain it and wait until nothing remains, or force the removal and accept the loss.',
   },
   BZZZ_BODY_TOO_LARGE: {
     means: 'The body is over the limit of the route.',

@@ -6,7 +6,10 @@ import { startAll, stopAll } from '../../shared/lifecycle.ts'
 import { createSilentLogger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
 import { HttpServer } from '../../p2p-daemon/http/server.ts'
+import { FileAllowList } from '../../p2p-daemon/mesh/allow-list.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
+import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
+import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
 import { composeRecords } from '../../p2p-daemon/records/compose.ts'
 import { composeReplication } from '../../p2p-daemon/replication/compose.ts'
 import { createStatus } from '../../p2p-daemon/status.ts'
@@ -35,7 +38,23 @@ export async function startMemoryDaemon(
   const dht = { getRecord: () => Promise.resolve(undefined), putRecord: () => Promise.resolve() }
   const replication = composeReplication(
     { mesh, store, transfer, log },
-    { ledgerFile: join(dir, 'replication.db') },
+    {
+      ledgerFile: join(dir, 'replication.db'),
+      awayGraceMs: 60_000,
+      repairBytesPerSecond: 64 * 1024 * 1024,
+    },
+  )
+  const nodes = new Nodes(
+    {
+      mesh,
+      allowList: new FileAllowList({ log }, { dataDir: dir }),
+      members: replication.members,
+      state: await NodeState.load(dir),
+      report: async () => ({ ...(await replication.status()), ...(await store.usage()) }),
+      rescan: () => replication.rebalancer.request(),
+      log,
+    },
+    { weight: 1, forgetful: false },
   )
   const records = composeRecords(
     { mesh, dht, blobs: store, isMember: () => true, database: undefined, log },
@@ -47,7 +66,7 @@ export async function startMemoryDaemon(
     mesh,
     store: { usage: () => store.usage(), health },
     records: records.store,
-    ledger: replication.ledger,
+    replication: replication.status,
     searchIndex: undefined,
   })
   const http = new HttpServer(
@@ -60,6 +79,7 @@ export async function startMemoryDaemon(
         records: records.service,
         lookup: records.lookup,
         mesh,
+        nodes,
         status,
         selfId: nodeKey.peerId,
         putBytesMax: init.putBytesMax ?? 1024 * 1024,
@@ -82,7 +102,7 @@ export async function startMemoryDaemon(
     close: async () => {
       await stopAll(parts)
       records.store.close()
-      replication.ledger.close()
+      replication.close()
       rmSync(dir, { recursive: true })
     },
   }

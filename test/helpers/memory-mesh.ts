@@ -1,10 +1,18 @@
 import { PeerUnreachableError, RemoteError } from '../../shared/errors.ts'
-import type { Mesh, NodeInfo, Peer, RequestHandler } from '../../p2p-daemon/mesh/mesh.ts'
+import { REQUEST_TIMEOUT_MS } from '../../p2p-daemon/mesh/constants.ts'
+import type {
+  Mesh,
+  NodeInfo,
+  Peer,
+  RequestHandler,
+  RequestOptions,
+} from '../../p2p-daemon/mesh/mesh.ts'
 
 /** Nodes in one process that can be cut off from each other; nothing is serialised or dialled. */
 export class MemoryNetwork {
   readonly #nodes = new Map<string, MemoryMesh>()
   readonly #cut = new Set<string>()
+  readonly #stalled = new Set<string>()
 
   join(peerId: string, init: Partial<NodeInfo> = {}): MemoryMesh {
     const mesh = new MemoryMesh(this, {
@@ -19,12 +27,23 @@ export class MemoryNetwork {
       ...init,
     })
     this.#nodes.set(peerId, mesh)
+    this.#cut.delete(peerId)
     for (const other of this.#nodes.values()) {
-      if (other === mesh) continue
+      if (other === mesh || this.#cut.has(other.self.peerId)) continue
       other.emit('join', mesh.asPeer())
       mesh.emit('join', other.asPeer())
     }
     return mesh
+  }
+
+  /** `peerId` takes requests and never answers, until told otherwise. */
+  stall(peerId: string, stalled = true): void {
+    if (stalled) this.#stalled.add(peerId)
+    else this.#stalled.delete(peerId)
+  }
+
+  isStalled(peerId: string): boolean {
+    return this.#stalled.has(peerId)
   }
 
   nodes(): MemoryMesh[] {
@@ -36,7 +55,7 @@ export class MemoryNetwork {
     this.#cut.add(peerId)
     const lost = this.#nodes.get(peerId)
     for (const other of this.#nodes.values()) {
-      if (!lost || other === lost) continue
+      if (!lost || other === lost || this.#cut.has(other.self.peerId)) continue
       other.emit('leave', lost.asPeer())
       lost.emit('leave', other.asPeer())
     }
@@ -46,7 +65,7 @@ export class MemoryNetwork {
     this.#cut.delete(peerId)
     const back = this.#nodes.get(peerId)
     for (const other of this.#nodes.values()) {
-      if (!back || other === back) continue
+      if (!back || other === back || this.#cut.has(other.self.peerId)) continue
       other.emit('join', back.asPeer())
       back.emit('join', other.asPeer())
     }
@@ -62,7 +81,7 @@ export class MemoryNetwork {
 }
 
 export class MemoryMesh implements Mesh {
-  readonly self: NodeInfo
+  self: NodeInfo
   readonly handlers = new Map<string, RequestHandler>()
   readonly #network: MemoryNetwork
   readonly #listeners = { join: [] as Listener[], leave: [] as Listener[] }
@@ -98,18 +117,55 @@ export class MemoryMesh implements Mesh {
       .filter((peerId) => peerId !== this.self.peerId)
   }
 
-  async request(peerId: string, protocol: string, payload: Uint8Array): Promise<Uint8Array> {
-    await new Promise((resolve) => setImmediate(resolve))
-    const handler = this.#network.handler(peerId, protocol)
-    if (!handler || !this.#network.reachable(this.self.peerId, peerId)) {
-      throw new PeerUnreachableError('cut')
-    }
+  async request(
+    peerId: string,
+    protocol: string,
+    payload: Uint8Array,
+    options: RequestOptions = {},
+  ): Promise<Uint8Array> {
+    options.signal?.throwIfAborted()
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? REQUEST_TIMEOUT_MS)
+    const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
+    const aborted = Promise.withResolvers<never>()
+    const onAbort = (): void => aborted.reject(new PeerUnreachableError('no answer in time'))
+    signal.addEventListener('abort', onAbort, { once: true })
     try {
-      const signal = new AbortController().signal
+      return await Promise.race([this.#ask(peerId, protocol, payload, signal), aborted.promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      options.signal?.throwIfAborted()
+    }
+  }
+
+  async #ask(
+    peerId: string,
+    protocol: string,
+    payload: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#assertReachable(peerId)
+    const handler = this.#network.handler(peerId, protocol)
+    if (!handler) throw new PeerUnreachableError('not understood')
+    if (this.#network.isStalled(peerId)) return new Promise(() => undefined)
+    try {
       return await handler({ peerId: this.self.peerId, payload, signal })
     } catch (error) {
       throw new RemoteError('BZZZ_INTERNAL', 500, String(error), {})
+    } finally {
+      this.#assertReachable(peerId)
     }
+  }
+
+  /** Also for a node that was replaced by its own successor: its process is gone. */
+  #assertReachable(peerId: string): void {
+    const gone = this.#network.nodes().every((node) => node !== this)
+    if (!gone && this.#network.reachable(this.self.peerId, peerId)) return
+    throw new PeerUnreachableError('cut')
+  }
+
+  update(changes: Partial<Omit<NodeInfo, 'peerId'>>): void {
+    this.self = { ...this.self, ...changes }
   }
 
   handle(protocol: string, handler: RequestHandler): void {

@@ -1,0 +1,146 @@
+import type { Startable } from '../../shared/lifecycle.ts'
+import type { Logger } from '../../shared/log/log.ts'
+import type { BlobSettlement, Settled } from './blob-settlement.ts'
+import {
+  REPAIR_BACKOFF_MAX_MS,
+  REPAIR_BACKOFF_MIN_MS,
+  REPAIR_POLL_MS,
+  REPAIRS_CONCURRENT_MAX,
+} from './constants.ts'
+import type { RepairJob, RepairQueue, RepairReason } from './repair-queue.ts'
+
+export type RepairResult = 'repaired' | 'dropped' | 'unneeded' | 'lost' | 'waiting' | 'failed'
+
+export interface RepairWorkerComponents {
+  queue: RepairQueue
+  settlement: Pick<BlobSettlement, 'settle'>
+  log: Logger
+  onRepair?: (reason: RepairReason, result: RepairResult) => void
+}
+
+export interface RepairWorkerInit {
+  concurrentMax?: number
+  backoffMinMs?: number
+}
+
+/** Works off the repair queue: a few blobs at a time, whatever fails again later. */
+export class RepairWorker implements Startable {
+  readonly #components: RepairWorkerComponents
+  readonly #concurrentMax: number
+  readonly #backoffMinMs: number
+  readonly #running = new Set<Promise<void>>()
+  #controller: AbortController | undefined
+  #loop: Promise<void> = Promise.resolve()
+  #paused = false
+  #woken = false
+  #wake: () => void = () => undefined
+
+  constructor(components: RepairWorkerComponents, init: RepairWorkerInit = {}) {
+    this.#components = components
+    this.#concurrentMax = init.concurrentMax ?? REPAIRS_CONCURRENT_MAX
+    this.#backoffMinMs = init.backoffMinMs ?? REPAIR_BACKOFF_MIN_MS
+    components.queue.onChange(() => this.#wakeUp())
+  }
+
+  start(): Promise<void> {
+    if (this.#controller) return Promise.resolve()
+    this.#controller = new AbortController()
+    this.#loop = this.#run(this.#controller.signal)
+    return Promise.resolve()
+  }
+
+  /** What runs is interrupted and as if it had not begun. */
+  async stop(): Promise<void> {
+    this.#controller?.abort(new Error('The repair worker is stopping.'))
+    this.#controller = undefined
+    this.#wakeUp()
+    await this.#loop
+  }
+
+  /** No further repair begins until `resume`; those that run end. */
+  pause(): void {
+    this.#paused = true
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#wakeUp()
+  }
+
+  #wakeUp(): void {
+    this.#woken = true
+    this.#wake()
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { queue } = this.#components
+    while (!signal.aborted) {
+      this.#woken = false
+      const free = this.#paused ? 0 : this.#concurrentMax - this.#running.size
+      for (const job of free > 0 ? queue.claim(free) : []) this.#begin(job, signal)
+      await this.#sleep()
+    }
+    await Promise.all(this.#running)
+  }
+
+  #begin(job: RepairJob, signal: AbortSignal): void {
+    const running = this.#repair(job, signal).finally(() => {
+      this.#running.delete(running)
+      this.#wakeUp()
+    })
+    this.#running.add(running)
+  }
+
+  async #repair(job: RepairJob, signal: AbortSignal): Promise<void> {
+    const { queue, settlement, log, onRepair } = this.#components
+    try {
+      const settled = await settlement.settle(job, signal)
+      this.#record(job, settled)
+      if (settled.state !== 'later') onRepair?.(job.reason, resultOf(settled))
+    } catch (error) {
+      if (signal.aborted) return queue.putBack(job.hash)
+      log.warn({ err: error, hash: job.hash, reason: job.reason }, 'repair failed')
+      this.#record(job, { state: 'failed', error, missing: 1, short: 0 })
+      onRepair?.(job.reason, 'failed')
+    }
+  }
+
+  #record(job: RepairJob, settled: Settled): void {
+    const { queue, log } = this.#components
+    const { hash, reason } = job
+    switch (settled.state) {
+      case 'done':
+        return queue.finish(hash)
+      case 'waiting':
+        return queue.park(job, settled)
+      case 'later':
+        return queue.retry(hash, { delayMs: settled.delayMs, missing: 0, short: 0 })
+      case 'failed':
+        log.debug({ err: settled.error, hash, reason }, 'repair did not get through')
+        return queue.retry(hash, { ...settled, delayMs: this.#backoffMs(job.attempts) })
+    }
+  }
+
+  /** Between half and the whole of a doubling pause, so that nodes do not try in step. */
+  #backoffMs(attempts: number): number {
+    const pauseMs = Math.min(this.#backoffMinMs * 2 ** attempts, REPAIR_BACKOFF_MAX_MS)
+    return pauseMs * (0.5 + Math.random() / 2)
+  }
+
+  async #sleep(): Promise<void> {
+    if (this.#woken) return
+    const dueInMs = (this.#components.queue.nextDueMs() ?? Infinity) - performance.now()
+    const isFull = this.#paused || this.#running.size >= this.#concurrentMax
+    const waitMs = isFull ? REPAIR_POLL_MS : Math.min(Math.max(dueInMs, 0), REPAIR_POLL_MS)
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      timer = setTimeout(resolve, waitMs)
+    })
+    clearTimeout(timer)
+  }
+}
+
+function resultOf(settled: Exclude<Settled, { state: 'later' }>): RepairResult {
+  return settled.state === 'done' ? settled.result : settled.state
+}

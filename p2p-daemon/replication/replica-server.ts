@@ -1,0 +1,81 @@
+import type { RequestHandler } from '../mesh/mesh.ts'
+import type { BlobStat, BlobStore } from '../store/blob-store.ts'
+import type { BlobPulls } from './blob-pulls.ts'
+import { STRAGGLER_JOB_DELAY_MS } from './constants.ts'
+import type { DropGuard } from './drop-guard.ts'
+import type { Members } from './members.ts'
+import type { RepairQueue } from './repair-queue.ts'
+import {
+  decodeRequest,
+  encodeMessage,
+  type ReplicationAnswer,
+  type ReplicationRequest,
+} from './replication-protocol.ts'
+
+export interface ReplicaServerComponents {
+  store: BlobStore
+  pulls: Pick<BlobPulls, 'pull'>
+  queue: Pick<RepairQueue, 'add'>
+  guard: DropGuard
+  members: Pick<Members, 'isLive'>
+  /** How long a copy that was slow to come may take after its stand-in was asked. */
+  stragglerDelayMs?: number
+}
+
+/** Answers peers that ask about copies on this node or tell it to hold one. */
+export function createReplicaServer(components: ReplicaServerComponents): RequestHandler {
+  return async ({ peerId, payload, signal }) => {
+    const request = decodeRequest(payload)
+    return encodeMessage(await answer(components, peerId, request, signal))
+  }
+}
+
+async function answer(
+  components: ReplicaServerComponents,
+  peerId: string,
+  request: ReplicationRequest,
+  signal: AbortSignal,
+): Promise<ReplicationAnswer> {
+  const { store, guard } = components
+  switch (request.op) {
+    case 'have':
+      return sizeOf(await store.stat(request.hash))
+    case 'which': {
+      const held: boolean[] = []
+      for (const hash of request.hashes) held.push((await store.stat(hash)) !== undefined)
+      return { held }
+    }
+    case 'keep': {
+      const blob = await store.stat(request.hash)
+      return sizeOf(blob && guard.promise(request.hash) ? blob : undefined)
+    }
+    case 'hold':
+      return sizeOf(await hold(components, peerId, request, signal))
+  }
+}
+
+async function hold(
+  components: ReplicaServerComponents,
+  peerId: string,
+  request: Extract<ReplicationRequest, { op: 'hold' }>,
+  signal: AbortSignal,
+): Promise<BlobStat | undefined> {
+  const { store, pulls, queue, members } = components
+  const { hash, heldFor } = request
+  const options = { from: [peerId], signal }
+  const pulled = await pulls.pull(hash, options).catch(() => undefined)
+  // It may have joined a pull from somebody who has nothing; whoever asks certainly has it.
+  if (!pulled?.found) await pulls.pull(hash, options)
+  const blob = await store.touch(hash)
+  if (!blob || heldFor === undefined) return blob
+  const waiting = members.isLive(heldFor)
+    ? { delayMs: components.stragglerDelayMs ?? STRAGGLER_JOB_DELAY_MS }
+    : { waitingFor: [heldFor] }
+  // Written before the copy counts, so that a crash does not forget whose it is.
+  await queue.add({ ...blob, reason: 'handoff', missing: 1, heldFor, ...waiting })
+  return blob
+}
+
+function sizeOf(blob: BlobStat | undefined): ReplicationAnswer {
+  return { sizeBytes: blob?.sizeBytes ?? null }
+}
