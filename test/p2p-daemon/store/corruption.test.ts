@@ -85,7 +85,7 @@ describe('disk-store with a damaged pack', () => {
     await flip(pack, 128 + 64 + 2500)
     const reads = await Promise.allSettled([1, 2, 3].map(() => fixture.store.get(hash)))
     // One of them finds the damage, for the others the copy is no longer there.
-    const codes = reads.map((read) => read.status === 'rejected' && read.reason.code)
+    const codes = reads.map((read) => (read.status === 'rejected' ? String(read.reason.code) : ''))
     expect(codes.toSorted()).toEqual([CORRUPT.code, ABSENT.code, ABSENT.code])
     expect(fixture.corrupt).toEqual([{ hash, reason: 'its bytes have another hash' }])
     const names = (await readdir(fixture.path('quarantine'))).toSorted()
