@@ -98,8 +98,18 @@ const FAILURES: Record<string, string> = {
   EROFS: 'the file system is read-only',
 }
 
+/** Primary result codes of SQLite that say what the file system said. */
+const SQLITE_CODES: Record<number, string> = { 8: 'EROFS', 10: 'EIO', 13: 'ENOSPC' }
+
 function failureText(error: unknown): string {
-  const code = errorCode(error)
+  const code = sqliteCode(error) ?? errorCode(error)
   if (code !== undefined) return FAILURES[code] ?? `the file system answered ${code}`
   return error instanceof Error ? error.message : String(error)
+}
+
+/** The index may notice first that the disk is full; its extended codes keep the primary below. */
+function sqliteCode(error: unknown): string | undefined {
+  if (errorCode(error) !== 'ERR_SQLITE_ERROR') return undefined
+  const { errcode } = error as { errcode?: number }
+  return SQLITE_CODES[(errcode ?? 0) & 0xff]
 }
