@@ -1,12 +1,17 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
 import { describe, expect, it } from 'vitest'
 
+import { bundleDaemon } from '../helpers/daemon-bundle.ts'
 import { createDaemons, type Daemon } from '../helpers/daemons.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { BlobClient } from './blob-client.ts'
 import { beginFault, type FaultRow, LONG, READY_MS_MAX, sawReady, sleep } from './rounds.ts'
 
 /** Daemons that live and die beside each other: one starts while the other writes. */
-const LANES = LONG ? 4 : 2
+const LANES = LONG ? 8 : 2
 const WRITERS = 8
 
 /** A kill comes this long after the first acknowledgement, so that it meets every step of one. */
@@ -15,7 +20,7 @@ const PUTS_MS_MAX = 300
 
 /** After every kill the newest are read, and as many old ones; all of them this often. */
 const CHECK_SOME = 30
-const CHECK_ALL_EVERY = 125
+const CHECK_ALL_EVERY = 40
 
 const TIMEOUT_MS = 3 * 3_600_000
 
@@ -33,7 +38,11 @@ describe('a daemon killed with SIGKILL', () => {
     async (context) => {
       const rounds = { short: 8, long: 1_000 }
       const { row, random } = beginFault(context, { fault: 'kill -9 during puts', rounds })
-      const clusters = await Promise.all(Array.from({ length: LANES }, () => createDaemons(1)))
+      const folder = await mkdtemp(join(tmpdir(), 'bzzz-kill-'))
+      const main = await bundleDaemon(folder)
+      const clusters = await Promise.all(
+        Array.from({ length: LANES }, () => createDaemons(1, { main })),
+      )
       const lanes = clusters.map(({ nodes, token }): Lane => {
         return { node: nodes[0]!, token, known: new Acknowledged(row, random), row, random }
       })
@@ -51,6 +60,7 @@ describe('a daemon killed with SIGKILL', () => {
         )
       } finally {
         await Promise.all(clusters.map((daemons) => daemons.stop()))
+        await rm(folder, { recursive: true })
       }
       expect(kills).toBe(row.rounds)
       expect(acknowledged()).toBeGreaterThan(kills)

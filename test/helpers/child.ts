@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
 /** A server that is not up by then will not come up. */
-const READY_TIMEOUT_MS = 30_000
+const READY_TIMEOUT_MS = 60_000
 
 /** A process of a test, of the bench or of the project that says over IPC when it serves. */
 export interface Child<Ready> {

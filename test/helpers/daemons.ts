@@ -28,6 +28,7 @@ export class Daemon {
   readonly name: string
   readonly dataDir: string
   readonly #env: Record<string, string>
+  readonly #main: URL
   #child: Child<Ready> | undefined
   #peerId = ''
   /** From the fork of the process until it served, at the last start. */
@@ -35,10 +36,11 @@ export class Daemon {
   /** How much of that it only waited for a processor that other programs kept busy. */
   queuedMs = 0
 
-  constructor(name: string, dataDir: string, env: Record<string, string>) {
+  constructor(name: string, dataDir: string, init: { env: Record<string, string>; main: URL }) {
     this.name = name
     this.dataDir = dataDir
-    this.#env = env
+    this.#env = init.env
+    this.#main = init.main
   }
 
   get url(): string {
@@ -56,7 +58,7 @@ export class Daemon {
 
   async start(): Promise<void> {
     const sinceMs = performance.now()
-    this.#child = await startChild<Ready>(MAIN, {
+    this.#child = await startChild<Ready>(this.#main, {
       env: { BZZZ_NODE_NAME: this.name, BZZZ_DATA_DIR: this.dataDir, ...this.#env },
     })
     this.readyMs = performance.now() - sinceMs
@@ -94,6 +96,8 @@ export interface DaemonsInit {
   /** Where a node keeps its data. Default: a folder below `dir`. */
   dataDir?: (name: string) => string
   env?: Record<string, string>
+  /** What is run; default: the daemon's source. */
+  main?: URL
 }
 
 /** Nodes of one cluster that trust each other's tokens; `node1` is where the others dial. */
@@ -163,7 +167,7 @@ export async function createDaemons(count: number, init: DaemonsInit = {}): Prom
   const ports = await freePorts(count)
   const nodes = ports.map((port, index) => {
     const name = `node${index + 1}`
-    return new Daemon(name, init.dataDir?.(name) ?? join(dir, name), {
+    const env = {
       BZZZ_HTTP_PORT: '0',
       BZZZ_P2P_PORT: String(port),
       BZZZ_BULK_PORT: '0',
@@ -173,7 +177,9 @@ export async function createDaemons(count: number, init: DaemonsInit = {}): Prom
       // Half the processor time of a start goes into reading the source again.
       NODE_COMPILE_CACHE: join(dir, 'compile-cache'),
       ...init.env,
-    })
+    }
+    const dataDir = init.dataDir?.(name) ?? join(dir, name)
+    return new Daemon(name, dataDir, { env, main: init.main ?? MAIN })
   })
   return new Daemons({ dir, nodes, token, tokenKeysFile })
 }
