@@ -7,6 +7,7 @@ import type { RecordStore } from '../records/record-store.ts'
 import { CandidateStore } from './candidate-store.ts'
 import { Collector, type CollectableStore, type CollectorInit } from './collector.ts'
 import { createGCMetrics } from './gc-metrics.ts'
+import { PeerFollower } from './peer-follower.ts'
 import { PIN_PROTOCOL } from './pin-protocol.ts'
 import { createPinServer } from './pin-server.ts'
 import { PinStore } from './pin-store.ts'
@@ -47,10 +48,12 @@ export function composeLifetime(components: LifetimeComponents, init: LifetimeIn
   const gatherer = new RootGatherer({ mesh, server })
   const metrics = createGCMetrics({ registry, candidates })
   const collector = new Collector({ store, candidates, gatherer, pins, metrics, log, clock }, init)
-  const sync = new PinSync({ mesh, store: pinStore, clock, log })
+  const sync = new PinSync({ mesh, store: pinStore, clock })
+  const pull = (peerId: string, signal: AbortSignal): Promise<number> => sync.pull(peerId, signal)
+  const follower = new PeerFollower({ mesh, log, pull }, { what: 'pins' })
   mesh.handle(PIN_PROTOCOL, createPinServer({ store: pinStore, clock }))
   mesh.handle(ROOT_PROTOCOL, server.handle)
-  const parts: Startable[] = [sync, collector]
+  const parts: Startable[] = [follower, collector]
   const close = (): void => {
     pinStore.close()
     candidates.close()
