@@ -8,6 +8,7 @@ import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { EmbeddedPostgres } from '../../../cli/up/postgres/embedded-postgres.ts'
+import { findSystemUser } from '../../../cli/up/postgres/system-user.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
 import { listProcesses } from '../../helpers/processes.ts'
 
@@ -141,9 +142,14 @@ describe('embedded-postgres', () => {
     const file = join(folder, 'postgres/data/postmaster.pid')
     const text = await readFile(file, 'utf8')
     await first.stop()
-    await writeFile(file, text.replace(/^\d+/, String(process.ppid)))
+    // Of the server's own account: of others Postgres knows that they cannot be its server.
+    const user = await findSystemUser()
+    const stranger = spawn('sleep', ['60'], user ? { uid: user.uid, gid: user.gid, cwd: '/' } : {})
+    await once(stranger, 'spawn')
+    await writeFile(file, text.replace(/^\d+/, String(stranger.pid)))
     await create(true).start()
-    expect(isAlive(process.ppid)).toBe(true)
+    expect(stranger.exitCode).toBe(null)
+    stranger.kill('SIGKILL')
   })
 
   it('refuses to make a database where one was lost', async () => {
