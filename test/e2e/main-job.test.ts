@@ -1,7 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
 import { hashBytes } from '../../shared/blob/hash.ts'
 import { clientOf, makeTempDir, runCLI, startCluster, type Cluster } from '../helpers/cluster.ts'
@@ -121,6 +121,7 @@ describe('bzzz commands', () => {
 
   it('put, get and resolve a large file without a change', async () => {
     const folder = await makeTempDir()
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
     const [file, copy] = [join(folder, 'model.bin'), join(folder, 'copy.bin')]
     const content = Buffer.alloc(9 * 1024 * 1024)
     for (let index = 0; index < content.length; index++) content[index] = (index * 7919) % 251

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -52,10 +53,14 @@ async function query(url: string, text: string): Promise<Record<string, unknown>
 
 /** Starts a server below a supervisor that can be killed. */
 async function startInChild(): Promise<{ supervisor: ChildProcess; server: number }> {
-  const supervisor = spawn(process.execPath, [join(import.meta.dirname, 'run-postgres.ts')], {
-    env: { ...process.env, POSTGRES_FOLDER: join(folder, 'postgres') },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const supervisor = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('./run-postgres.ts', import.meta.url))],
+    {
+      env: { ...process.env, POSTGRES_FOLDER: join(folder, 'postgres') },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   const [line] = (await once(supervisor.stdout, 'data')) as [Buffer]
   return { supervisor, server: Number(line) }
 }
