@@ -43,7 +43,7 @@ export class Invoker {
     const functionName = `${name}.${namespace}`
     const startedAt = performance.now()
     metrics.begin(functionName)
-    response.once('close', () => {
+    response.on('close', () => {
       const status = response.headersSent ? response.statusCode : STATUS_CALLER_LEFT
       metrics.end(functionName, status, (performance.now() - startedAt) / 1000)
     })

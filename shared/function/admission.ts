@@ -80,7 +80,7 @@ export class Admission {
         request.flight = flight
         this.#flights.add(flight)
       }
-      reply.raw.once('close', () => {
+      reply.raw.on('close', () => {
         const { raw } = reply
         if (flight) this.#land(flight, raw.writableFinished)
         const status = raw.headersSent ? raw.statusCode : STATUS_CALLER_LEFT
