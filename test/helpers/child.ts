@@ -15,12 +15,12 @@ export interface Child<Ready> {
 
 export async function startChild<Ready>(
   module: URL,
-  init: { env?: Record<string, string>; args?: readonly string[]; nodeArgs?: string[] } = {},
+  init: { env?: Record<string, string>; args?: readonly string[]; readyMs?: number } = {},
 ): Promise<Child<Ready>> {
   const child = fork(module, init.args ?? [], {
     env: { ...process.env, ...init.env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    execArgv: init.nodeArgs ?? [],
+    execArgv: [],
   })
   const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
@@ -28,7 +28,7 @@ export async function startChild<Ready>(
     child.kill(signal)
     await gone
   }
-  const signal = AbortSignal.timeout(READY_TIMEOUT_MS)
+  const signal = AbortSignal.timeout(init.readyMs ?? READY_TIMEOUT_MS)
   const died = once(child, 'exit', { signal }).then(([code]) => {
     throw new Error(`${module.pathname} ended with ${String(code)} before it served.`)
   })
