@@ -1,9 +1,13 @@
 import { Command, CommanderError } from 'commander'
 
 import { VERSION } from '../shared/version.ts'
+import { blobCommand } from './commands/blob.ts'
+import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
+import { nodeCommand } from './commands/node.ts'
 import { putCommand } from './commands/put.ts'
 import { resolveCommand } from './commands/resolve.ts'
+import { scrubCommand } from './commands/scrub.ts'
 import { statusCommand } from './commands/status.ts'
 import { tokenCommand } from './commands/token.ts'
 import { upCommand } from './commands/up.ts'
@@ -32,6 +36,10 @@ function createProgram(host: CommandHost): Command {
     putCommand,
     getCommand,
     resolveCommand,
+    blobCommand,
+    nodeCommand,
+    scrubCommand,
+    gcCommand,
     tokenCommand,
     versionCommand,
   ]) {
