@@ -63,12 +63,13 @@ export class BlobSettlement {
 
   async settle(job: RepairJob, signal: AbortSignal): Promise<Settled> {
     const { store, members } = this.#components
+    const isOwn = (): boolean => members.holders(job.hash).includes(members.selfId)
     const here = await store.stat(job.hash)
-    const isOwn = members.holders(job.hash).includes(members.selfId)
-    if (!here && !isOwn) return { state: 'done', result: 'unneeded' }
+    if (!here && !isOwn()) return { state: 'done', result: 'unneeded' }
     const fetched = here ? undefined : await this.#fetch(job, signal)
     if (fetched && 'state' in fetched) return fetched
     const blob = here ?? fetched!
+    const belongs = isOwn()
     const others = members.holders(job.hash).filter((peerId) => peerId !== members.selfId)
     const copies = await this.#bringTo(others, blob, signal)
     if (job.reason === 'lost_ack') await this.#standIn(blob, copies, signal)
@@ -77,7 +78,7 @@ export class BlobSettlement {
     const left = { missing, short }
     if (copies.failed.length > 0) return { state: 'failed', error: copies.error, ...left }
     if (copies.away.length > 0) return { state: 'waiting', waitingFor: copies.away, ...left }
-    if (!isOwn) return this.#drop(blob, others, signal)
+    if (!belongs) return this.#drop(blob, others, signal)
     return { state: 'done', result: copies.moved || fetched ? 'repaired' : 'unneeded' }
   }
 

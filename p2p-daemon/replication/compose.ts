@@ -44,6 +44,7 @@ export interface ReplicationInit extends ReplicatedStoreInit, RepairWorkerInit, 
   hedgeDelayMs?: number
   promiseMs?: number
   dropRetryMs?: number
+  flushMs?: number
 }
 
 /** Everything a node does to keep copies, wired; `parts` are started in order. */
@@ -52,7 +53,7 @@ export function composeReplication(components: ReplicationComponents, init: Repl
   const { canDrop = () => true, isDraining = () => false } = components
   const db = new LedgerDatabase(init.ledgerFile)
   const copies = new CopyLedger(db)
-  const queue = new RepairQueue(db)
+  const queue = new RepairQueue(db, some({ flushMs: init.flushMs }))
   const members = new Members(
     { mesh, copies, log },
     { awayGraceMs: init.awayGraceMs, ...some({ tickMs: init.membersTickMs }) },

@@ -64,7 +64,12 @@ export class Rebalancer implements Startable {
       ...init,
     }
     this.#asked = components.db.incomplete
-    components.members.onChange(() => this.#wake())
+    components.members.onChange(() => {
+      const { db } = this.#components
+      // Also when they soon belong where they did before: meanwhile puts went elsewhere.
+      if (db.isOpen) db.transaction(() => db.setMeta('scanned', ''))
+      this.#wake()
+    })
     components.members.onReturn((peerId) => {
       if (this.#unasked().includes(peerId)) this.request()
     })
@@ -166,6 +171,8 @@ export class Rebalancer implements Startable {
       db.setMeta('scanning', '')
       db.setMeta('unasked', [...unasked].join(' '))
     })
+    // Who came back during the scan was not heard of by `onReturn`.
+    if ([...unasked].some((peerId) => members.isLive(peerId))) this.#asked = true
     this.#progress = { state: 'idle', scannedBlobs: blobs, totalBlobs: blobs }
     log.info({ blobs, due: queue.dueCount(SCAN_QUEUE_MAX) }, 'all copies were looked at')
   }

@@ -74,6 +74,7 @@ const DUE = `SELECT * FROM jobs WHERE state = 'queued' AND (missing > 0) = ? AND
  */
 export class RepairQueue {
   readonly #db: LedgerDatabase
+  readonly #flushMs: number
   #pending: (() => void)[] = []
   #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = []
   #timer: NodeJS.Timeout | undefined
@@ -81,8 +82,9 @@ export class RepairQueue {
   #onChange: () => void = () => undefined
   #releases = 0
 
-  constructor(db: LedgerDatabase) {
+  constructor(db: LedgerDatabase, init: { flushMs?: number } = {}) {
     this.#db = db
+    this.#flushMs = init.flushMs ?? LEDGER_FLUSH_MS
     db.transaction(() => {
       db.run("UPDATE jobs SET state = 'queued', not_before = 0, again = 0")
     })
@@ -229,7 +231,7 @@ export class RepairQueue {
   #soon(write: () => void): void {
     if (!this.#db.isOpen) return
     this.#pending.push(write)
-    this.#timer ??= setTimeout(() => this.#commit(), LEDGER_FLUSH_MS).unref()
+    this.#timer ??= setTimeout(() => this.#commit(), this.#flushMs).unref()
   }
 
   #commit(): void {

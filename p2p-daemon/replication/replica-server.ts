@@ -15,9 +15,9 @@ import {
 export interface ReplicaServerComponents {
   store: BlobStore
   pulls: Pick<BlobPulls, 'pull'>
-  queue: Pick<RepairQueue, 'add'>
+  queue: Pick<RepairQueue, 'add' | 'addSoon'>
   guard: DropGuard
-  members: Pick<Members, 'isLive'>
+  members: Pick<Members, 'selfId' | 'holders' | 'isLive'>
   /** How long a copy that was slow to come may take after its stand-in was asked. */
   stragglerDelayMs?: number
 }
@@ -67,12 +67,16 @@ async function hold(
   // It may have joined a pull from somebody who has nothing; whoever asks certainly has it.
   if (!pulled?.found) await pulls.pull(hash, options)
   const blob = await store.touch(hash)
-  if (!blob || heldFor === undefined) return blob
-  const waiting = members.isLive(heldFor)
-    ? { delayMs: components.stragglerDelayMs ?? STRAGGLER_JOB_DELAY_MS }
-    : { waitingFor: [heldFor] }
-  // Written before the copy counts, so that a crash does not forget whose it is.
-  await queue.add({ ...blob, reason: 'handoff', missing: 1, heldFor, ...waiting })
+  if (!blob) return undefined
+  const delayMs = components.stragglerDelayMs ?? STRAGGLER_JOB_DELAY_MS
+  if (heldFor !== undefined) {
+    const waiting = members.isLive(heldFor) ? { delayMs } : { waitingFor: [heldFor] }
+    // Written before the copy counts, so that a crash does not forget whose it is.
+    await queue.add({ ...blob, reason: 'handoff', missing: 1, heldFor, ...waiting })
+  } else if (!members.holders(hash).includes(members.selfId)) {
+    // Who sent it sees other members than this node; one of the two will have it moved.
+    queue.addSoon({ ...blob, reason: 'surplus', delayMs })
+  }
   return blob
 }
 

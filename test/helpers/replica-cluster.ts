@@ -4,6 +4,7 @@ import { join } from 'node:path'
 
 import { composeReplication, type ReplicationInit } from '../../p2p-daemon/replication/compose.ts'
 import { CorruptReports } from '../../p2p-daemon/replication/corrupt-reports.ts'
+import type { DeleteOptions } from '../../p2p-daemon/store/blob-store.ts'
 import { MemoryStore } from '../../p2p-daemon/store/memory-store.ts'
 import type { BlobTransfer, RemoteBlob } from '../../p2p-daemon/transfer/blob-transfer.ts'
 import { PeerUnreachableError } from '../../shared/errors.ts'
@@ -31,12 +32,23 @@ const QUICK = {
   backoffMinMs: 20,
   pauseMs: 0,
   retryMs: 20,
+  flushMs: 10,
 } satisfies Omit<ReplicationInit, 'ledgerFile'>
+
+/** A disk that tells what is deleted from it. */
+class WatchedStore extends MemoryStore {
+  onDelete: (hash: string) => Promise<void> = () => Promise.resolve()
+
+  override async delete(hash: string, options: DeleteOptions = {}): Promise<boolean> {
+    await this.onDelete(hash)
+    return super.delete(hash, options)
+  }
+}
 
 export interface ReplicaNode {
   peerId: string
   /** The disk: stays when the process dies. */
-  store: MemoryStore
+  store: WatchedStore
   ledgerFile: string
   corrupt: CorruptReports
   weight: number
@@ -54,6 +66,8 @@ export class ReplicaCluster {
   onFetch: (from: string, to: string, hash: string) => Promise<void> = () => Promise.resolve()
   /** Told of every chunk of a fetch before it is handed on. */
   onChunk: (from: string) => void = () => undefined
+  /** Told before a node deletes a copy. */
+  onDelete: (peerId: string, hash: string) => Promise<void> = () => Promise.resolve()
   canDrop = true
   readonly #dir = mkdtempSync(join(tmpdir(), 'bzzz-replicas-'))
   readonly #init: Partial<ReplicationInit>
@@ -67,7 +81,7 @@ export class ReplicaCluster {
     mkdirSync(join(this.#dir, peerId))
     const node: ReplicaNode = {
       peerId,
-      store: new MemoryStore({ onCorrupt: (hash) => corrupt.report(hash) }),
+      store: this.#disk(peerId, corrupt),
       ledgerFile: join(this.#dir, peerId, 'replication.db'),
       corrupt,
       weight: place.weight ?? 1,
@@ -136,7 +150,7 @@ export class ReplicaCluster {
   wipe(peerId: string): void {
     const node = this.node(peerId)
     if (node.process) throw new Error('Only a dead node is wiped.')
-    node.store = new MemoryStore({ onCorrupt: (hash) => node.corrupt.report(hash) })
+    node.store = this.#disk(peerId, node.corrupt)
     rmSync(join(node.ledgerFile, '..'), { recursive: true })
     mkdirSync(join(node.ledgerFile, '..'))
   }
@@ -204,6 +218,12 @@ export class ReplicaCluster {
   async dispose(): Promise<void> {
     for (const { peerId } of this.live()) await this.stop(peerId)
     rmSync(this.#dir, { recursive: true })
+  }
+
+  #disk(peerId: string, corrupt: CorruptReports): WatchedStore {
+    const store = new WatchedStore({ onCorrupt: (hash) => corrupt.report(hash) })
+    store.onDelete = (hash) => this.onDelete(peerId, hash)
+    return store
   }
 
   /** Both ends must stay alive and connected until the last byte. */
