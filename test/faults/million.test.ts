@@ -2,13 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 
 import { startChild } from '../helpers/child.ts'
-import { createDaemons, type Daemons } from '../helpers/daemons.ts'
+import { createDaemons } from '../helpers/daemons.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { BlobClient } from './blob-client.ts'
-import { statusOf } from './cluster-status.ts'
+import { scrub, statusOf } from './cluster-status.ts'
 import { beginFault, LONG, sawReady } from './rounds.ts'
 import type { StoreChildReport } from './store-child.ts'
 
@@ -21,29 +21,11 @@ const HTTP_PUTS = 200
 const READY_MS_MAX = 10_000
 const MEMORY_MIB_MAX = 400
 
-const SCRUB = { timeout: 1_800_000, interval: 500 }
 const TIMEOUT_MS = 3_600_000
-
-interface Scrub {
-  state: string
-  checked: number
-  bad: number
-  failed: number
-}
 
 async function runStore(...args: string[]): Promise<StoreChildReport> {
   const { ready } = await startChild<StoreChildReport>(STORE_CHILD, { args, readyMs: TIMEOUT_MS })
   return ready
-}
-
-async function scrub(daemons: Daemons): Promise<Scrub> {
-  const url = `${daemons.urls[0]}/v1/scrub`
-  await daemons.getJSON(url, { method: 'POST' })
-  return vi.waitFor(async () => {
-    const pass = (await daemons.getJSON(url)) as Scrub
-    expect(pass.state).toBe('done')
-    return pass
-  }, SCRUB)
 }
 
 describe('a daemon with very many small blobs', () => {
@@ -83,7 +65,7 @@ describe('a daemon with very many small blobs', () => {
       expect((await statusOf(daemons, node)).store.blobs).toBe(count + HTTP_PUTS)
 
       const sinceMs = performance.now()
-      const pass = await scrub(daemons)
+      const pass = await scrub(daemons, node)
       const scrubSeconds = (performance.now() - sinceMs) / 1000
       const memoryMiB = await node.memoryPeakMiB()
       await node.stop()
