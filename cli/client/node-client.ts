@@ -7,7 +7,7 @@ import { call, callJSON, type Answer, type Call } from './http.ts'
 
 /** What a command may say of its request; token, signal and address are filled in. */
 export interface NodeCall {
-  method?: Call['method']
+  method?: NonNullable<Call['method']>
   headers?: Record<string, string>
   body?: Buffer | Readable
   json?: object
