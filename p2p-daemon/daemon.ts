@@ -15,9 +15,13 @@ import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
 import { createNodeMetrics } from './node-metrics.ts'
 import { NodeState } from './nodes/node-state.ts'
 import { Nodes } from './nodes/nodes.ts'
+import { composeQuotas } from './lifetime/compose-quotas.ts'
+import { composeLifetime } from './lifetime/compose.ts'
 import { composeRecords } from './records/compose.ts'
 import { composeReplication } from './replication/compose.ts'
+import type { RecordStore } from './records/record-store.ts'
 import { CorruptReports } from './replication/corrupt-reports.ts'
+import { composeScrub } from './scrub/compose.ts'
 import { createStatus } from './status.ts'
 import { DiskStore } from './store/disk-store.ts'
 import { createStoreMetrics } from './store/store-metrics.ts'
@@ -81,10 +85,23 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const { log, registry, layout, nodeKey, database } = base
   const { mesh, dht, isMember, allowList } = composeMesh(base)
   const transfer = new StreamTransfer({ log, mesh, store, registry })
-  const { replication, nodes } = composeCopies(base, { mesh, allowList, store, transfer })
   const records = composeRecords(
     { mesh, dht, blobs: store, isMember, database, log },
     { recordsFile: layout.recordsFile, nodeKey },
+  )
+  const kept = composeKept(base, { mesh, store, records: records.store })
+  const { pins } = kept.lifetime
+  const canDrop = (): boolean => pins.activeHold() === undefined
+  const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop })
+  const { replication, nodes } = copies
+  const scrub = composeScrub(
+    { store, repair: replication.repair, log, registry },
+    {
+      scrubFile: layout.scrubFile,
+      periodMs: base.config.BZZZ_SCRUB_PERIOD,
+      bytesPerSecondMax: base.config.BZZZ_SCRUB_BYTES_PER_SECOND,
+      ioShare: base.config.BZZZ_SCRUB_IO_SHARE,
+    },
   )
   const status = createStatus({
     mesh,
@@ -92,13 +109,19 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     records: records.store,
     replication: replication.status,
     searchIndex: records.searchIndex,
+    pins,
+    collector: kept.lifetime.collector,
+    scrubber: scrub.scrubber,
   })
-  const http = composeHttp(base, { mesh, status, replication, records, nodes })
+  const http = composeHttp(base, { store, mesh, status, replication, records, nodes, kept, scrub })
   return {
     http,
     parts: [
       store,
       closing(replication.close),
+      closing(kept.lifetime.close),
+      closing(kept.quotas.close),
+      closing(scrub.close),
       closing(() => records.store.close()),
       closing(() => database?.close()),
       mesh,
@@ -106,9 +129,34 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       transfer,
       ...records.parts,
       ...replication.parts,
+      ...kept.lifetime.parts,
+      ...kept.quotas.parts,
+      ...scrub.parts,
       http,
     ],
   }
+}
+
+/** What decides how long blobs stay, and how many a project may keep. */
+function composeKept(
+  { config, log, registry, layout }: Base,
+  parts: { mesh: Libp2pMesh; store: DiskStore; records: RecordStore },
+) {
+  const { mesh, store, records } = parts
+  const lifetime = composeLifetime(
+    { mesh, store, records, log, registry },
+    {
+      pinsFile: layout.pinsFile,
+      candidatesFile: layout.candidatesFile,
+      graceMs: config.BZZZ_GC_GRACE,
+      periodMs: config.BZZZ_GC_PERIOD,
+    },
+  )
+  const quotas = composeQuotas(
+    { mesh, records, log },
+    { file: layout.quotasFile, text: config.BZZZ_QUOTAS, usageFile: layout.usageFile },
+  )
+  return { lifetime, quotas }
 }
 
 /** What keeps copies where they belong, and says which nodes those are. */
@@ -119,12 +167,13 @@ function composeCopies(
     allowList: FileAllowList
     store: DiskStore
     transfer: StreamTransfer
+    canDrop: () => boolean
   },
 ) {
-  const { mesh, allowList, store, transfer } = parts
+  const { mesh, allowList, store, transfer, canDrop } = parts
   const isDraining = (): boolean => state.draining
   const replication = composeReplication(
-    { mesh, store, transfer, log, registry, corrupt, isDraining },
+    { mesh, store, transfer, log, registry, corrupt, isDraining, canDrop },
     {
       ledgerFile: layout.ledgerFile,
       awayGraceMs: config.BZZZ_NODE_AWAY_GRACE,
@@ -169,21 +218,31 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
 function composeHttp(
   { config, log, registry, nodeKey, database }: Base,
   parts: {
+    store: DiskStore
     mesh: Libp2pMesh
     status: ReturnType<typeof createStatus>
     replication: ReturnType<typeof composeReplication>
     records: ReturnType<typeof composeRecords>
     nodes: Nodes
+    kept: ReturnType<typeof composeKept>
+    scrub: ReturnType<typeof composeScrub>
   },
 ): HttpServer {
-  const { mesh, status, replication, records, nodes } = parts
+  const { store, mesh, status, replication, records, nodes, kept, scrub } = parts
+  const { pins, retention, collector } = kept.lifetime
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {
     blobs: replication.blobs,
+    local: store,
     records: records.service,
     lookup: records.lookup,
     mesh,
     nodes,
+    pins,
+    retention,
+    collector,
+    quotas: kept.quotas.quotas,
+    scrubber: scrub.scrubber,
     status,
     onResolve,
     selfId: nodeKey.peerId,

@@ -7,6 +7,11 @@ export interface NodeLayout {
   configDir: string
   recordsFile: string
   ledgerFile: string
+  pinsFile: string
+  candidatesFile: string
+  usageFile: string
+  scrubFile: string
+  quotasFile: string
 }
 
 /** Folders that exist in every node's data folder; the blob store makes its own below `blobs/`. */
@@ -28,5 +33,10 @@ export async function createNodeLayout(dataDir: string): Promise<NodeLayout> {
     configDir: join(dataDir, 'config'),
     recordsFile: join(dataDir, 'dht', 'records.db'),
     ledgerFile: join(dataDir, 'blobs', 'index', 'replication.db'),
+    pinsFile: join(dataDir, 'blobs', 'index', 'pins.db'),
+    candidatesFile: join(dataDir, 'blobs', 'index', 'gc.db'),
+    usageFile: join(dataDir, 'blobs', 'index', 'quota.db'),
+    scrubFile: join(dataDir, 'blobs', 'index', 'scrub.db'),
+    quotasFile: join(dataDir, 'config', 'quotas.json'),
   }
 }

@@ -1,8 +1,11 @@
 import { quorumOf } from './replication/placement.ts'
+import type { Collector } from './lifetime/collector.ts'
+import type { Pins } from './lifetime/pins.ts'
 import type { Mesh, Peer } from './mesh/mesh.ts'
 import type { ReplicationStatus } from './replication/replication-status.ts'
 import type { RecordStore } from './records/record-store.ts'
 import type { SearchIndex } from './records/search-index.ts'
+import type { Scrubber } from './scrub/scrubber.ts'
 import type { BlobStore } from './store/blob-store.ts'
 
 export interface NodeStatus {
@@ -21,6 +24,16 @@ export interface NodeStatus {
   mesh: { expected: number; connected: number; partition: 'none' | 'minority' }
   records: { addresses: number }
   replication: ReplicationStatus
+  /** The pass that runs or ran last. */
+  scrub: {
+    state: string
+    checked: number
+    total: number
+    bad: number
+    lastSuccessAt: string | null
+  }
+  /** The collection that runs or ran last, and the hold that keeps others away. */
+  gc: { state: string; outcome: string | null; reason: string | null; hold: string | null }
   database: { state: 'unused' | 'unknown' | 'up' | 'down' }
 }
 
@@ -30,6 +43,9 @@ export interface StatusComponents {
   records: Pick<RecordStore, 'addresses'>
   replication: () => Promise<ReplicationStatus>
   searchIndex: Pick<SearchIndex, 'state'> | undefined
+  scrubber: Pick<Scrubber, 'current'>
+  collector: Pick<Collector, 'current'>
+  pins: Pick<Pins, 'activeHold'>
 }
 
 /** What `GET /v1/status` and `bzzz status` show of this node. */
@@ -54,7 +70,33 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
       },
       records: { addresses: records.addresses() },
       replication: await replication(),
+      ...keepingStatus(components),
       database: { state: searchIndex?.state() ?? 'unused' },
     }
+  }
+}
+
+function keepingStatus({
+  scrubber,
+  collector,
+  pins,
+}: Pick<StatusComponents, 'scrubber' | 'collector' | 'pins'>): Pick<NodeStatus, 'scrub' | 'gc'> {
+  const {
+    state = 'idle',
+    checked = 0,
+    total = 0,
+    bad = 0,
+    lastSuccessMs,
+  } = scrubber.current() ?? {}
+  const lastSuccessAt = lastSuccessMs ? new Date(lastSuccessMs).toISOString() : null
+  const run = collector.current()
+  return {
+    scrub: { state, checked, total, bad, lastSuccessAt },
+    gc: {
+      state: run?.state ?? 'idle',
+      outcome: run?.outcome ?? null,
+      reason: run?.reason ?? null,
+      hold: pins.activeHold()?.key ?? null,
+    },
   }
 }

@@ -61,6 +61,7 @@ export class ContentWriter {
     const length = request.headers['content-length']
     const blob = await this.#daemon.putBlob(receiveBody(request), {
       ...options,
+      project: address.project,
       ...(length !== undefined && { sizeBytes: Number(length) }),
     })
     const write = { hash: blob.hash, mediaType, ...condition }

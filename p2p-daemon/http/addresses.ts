@@ -4,7 +4,11 @@ import { z } from 'zod'
 import { parseAddress, recordName, type SemanticAddress } from '../../shared/address/address.ts'
 import { requireProject } from '../../shared/auth/plugin.ts'
 import { isHash } from '../../shared/blob/hash.ts'
-import { BlobNotFoundError, InvalidAddressError } from '../../shared/errors.ts'
+import {
+  BlobNotFoundError,
+  InvalidAddressError,
+  VersionConflictError,
+} from '../../shared/errors.ts'
 import { abandonedSignal } from '../../shared/http/abandoned.ts'
 import { parseWith } from '../../shared/http/parse.ts'
 import {
@@ -14,14 +18,16 @@ import {
   PAGE_SIZE_MAX,
 } from '../../shared/limits.ts'
 import { toRecordJSON } from '../../shared/record/record.ts'
+import type { Quotas } from '../lifetime/quotas.ts'
+import type { Retention } from '../lifetime/retention.ts'
 import type { RecordLookup, Resolved } from '../records/record-lookup.ts'
 import type { RecordService } from '../records/record-service.ts'
-import type { ReplicatedStore } from '../replication/replicated-store.ts'
 
 export interface AddressRoutesOptions {
   records: RecordService
   lookup: RecordLookup
-  blobs: Pick<ReplicatedStore, 'stat'>
+  retention: Pick<Retention, 'retain'>
+  quotas: Pick<Quotas, 'admit'>
   selfId: string
   /** Seconds by source; see docs/METRICS. */
   onResolve?: (seconds: number, source: Resolved['source'] | 'error') => void
@@ -46,20 +52,27 @@ export async function addressRoutes(
   app: FastifyInstance,
   options: AddressRoutesOptions,
 ): Promise<void> {
-  const { records, lookup, blobs, selfId, onResolve } = options
+  const { records, lookup, retention, quotas, selfId, onResolve } = options
 
   app.put('/v1/addresses', { config: { scope: 'address:write' } }, async (request, reply) => {
     const address = semanticAddress(request)
     const { hash, mediaType, ifHash, ifVersion } = parseWith(writeBody, request.body)
     const signal = abandonedSignal(reply)
-    const stat = await blobs.stat(hash, signal)
+    // Not only looked for: from here on it is not collected before the record is there.
+    const stat = await retention.retain(hash, signal)
     if (!stat) throw new BlobNotFoundError(`Store ${hash} before an address names it.`)
     const content = { hash, sizeBytes: stat.sizeBytes, mediaType }
     const condition = {
       ...(ifHash !== undefined && { ifHash }),
       ...(ifVersion !== undefined && { ifVersion }),
     }
-    const written = await records.write(recordName(address), content, condition, signal)
+    const admission = await quotas.admit({ project: address.project, ...content }, signal)
+    const writing = records.write(recordName(address), content, condition, signal)
+    const written = await writing.catch(async (error: unknown) => {
+      // Other failures leave it open whether the record came to be.
+      if (error instanceof VersionConflictError) await admission.release()
+      throw error
+    })
     reply.code(written.created ? 201 : 200).header('bzzz-served-by', selfId)
     return { record: toRecordJSON(written.record), holders: written.holders }
   })

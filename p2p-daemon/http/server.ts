@@ -12,12 +12,23 @@ import {
 import type { Startable } from '../../shared/lifecycle.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
+import { gcRoutes, type GCRoutesOptions } from './gc.ts'
 import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
 import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
+import { pinRoutes, type PinRoutesOptions } from './pins.ts'
+import { quotaRoutes, type QuotaRoutesOptions } from './quotas.ts'
+import { scrubRoutes, type ScrubRoutesOptions } from './scrub.ts'
 
 export interface HttpServerComponents extends ServiceComponents {
   revocations: Revocations | undefined
-  routes: BlobRoutesOptions & AddressRoutesOptions & MeshRoutesOptions & NodeRoutesOptions
+  routes: BlobRoutesOptions &
+    AddressRoutesOptions &
+    MeshRoutesOptions &
+    NodeRoutesOptions &
+    PinRoutesOptions &
+    GCRoutesOptions &
+    QuotaRoutesOptions &
+    ScrubRoutesOptions
 }
 
 export interface HttpServerInit {
@@ -58,6 +69,10 @@ export class HttpServer implements Startable {
     await app.register(addressRoutes, routes)
     await app.register(meshRoutes, routes)
     await app.register(nodeRoutes, routes)
+    await app.register(pinRoutes, routes)
+    await app.register(gcRoutes, routes)
+    await app.register(quotaRoutes, routes)
+    await app.register(scrubRoutes, routes)
     await app.listen({ host: this.#init.host, port: this.#init.port })
   }
 

@@ -68,12 +68,15 @@ export class Quotas {
    * it was not; without it they are counted with the record, or after some minutes no more.
    * @throws QuotaExceededError
    */
-  async admit(row: UsageRow, signal?: AbortSignal): Promise<{ release: () => Promise<void> }> {
-    const { project, hash } = row
+  async admit(
+    { project, hash, sizeBytes }: UsageRow,
+    signal?: AbortSignal,
+  ): Promise<{ release: () => Promise<void> }> {
     if (this.#components.limits.of(project) === undefined) {
       return { release: () => Promise.resolve() }
     }
-    const { keeper, answer } = await this.#askKeeper({ op: 'reserve', ...row }, signal)
+    const request = { op: 'reserve' as const, project, hash, sizeBytes }
+    const { keeper, answer } = await this.#askKeeper(request, signal)
     const { refused } = answer
     if (refused) throw exceeded(project, refused.used, refused.limit)
     const release = async (): Promise<void> => {

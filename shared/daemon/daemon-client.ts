@@ -104,10 +104,12 @@ export class DaemonClient {
 
   putBlob(
     body: AsyncIterable<Uint8Array>,
-    options: CallOptions & { sizeBytes?: number },
+    options: CallOptions & { sizeBytes?: number; project?: string },
   ): Promise<BlobPutAnswer> {
     const headers: Record<string, string> = { 'content-type': 'application/octet-stream' }
     if (options.sizeBytes !== undefined) headers['content-length'] = String(options.sizeBytes)
+    // Lets the daemon refuse what the project has no room for before the body is sent.
+    if (options.project !== undefined) headers['bzzz-project'] = options.project
     return this.#json({ ...options, method: 'PUT', path: '/v1/blobs', headers, body: () => body })
   }
 

@@ -10,8 +10,11 @@ import { FileAllowList } from '../../p2p-daemon/mesh/allow-list.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
 import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
 import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
+import { composeQuotas } from '../../p2p-daemon/lifetime/compose-quotas.ts'
+import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
 import { composeRecords } from '../../p2p-daemon/records/compose.ts'
 import { composeReplication } from '../../p2p-daemon/replication/compose.ts'
+import { composeScrub } from '../../p2p-daemon/scrub/compose.ts'
 import { createStatus } from '../../p2p-daemon/status.ts'
 import { MemoryStore } from '../../p2p-daemon/store/memory-store.ts'
 import { MemoryNetwork } from './memory-mesh.ts'
@@ -27,7 +30,7 @@ export interface MemoryDaemon {
 
 /** A node of one with its real HTTP API on a real port; blobs in memory, nobody to talk to. */
 export async function startMemoryDaemon(
-  init: { putBytesMax?: number } = {},
+  init: { putBytesMax?: number; quotas?: string } = {},
 ): Promise<MemoryDaemon> {
   const dir = mkdtempSync(join(tmpdir(), 'bzzz-daemon-'))
   const log = createSilentLogger()
@@ -60,6 +63,31 @@ export async function startMemoryDaemon(
     { mesh, dht, blobs: store, isMember: () => true, database: undefined, log },
     { recordsFile: join(dir, 'records.db'), nodeKey },
   )
+  const registry = new Registry()
+  const lifetime = composeLifetime(
+    { mesh, store, records: records.store, log, registry },
+    {
+      pinsFile: join(dir, 'pins.db'),
+      candidatesFile: join(dir, 'gc.db'),
+      graceMs: 86_400_000,
+      periodMs: 0,
+    },
+  )
+  const quotas = composeQuotas(
+    { mesh, records: records.store, log },
+    { file: join(dir, 'quotas.json'), text: init.quotas, usageFile: join(dir, 'quota.db') },
+  )
+  const scrub = composeScrub(
+    { store, repair: replication.repair, log, registry },
+    {
+      scrubFile: join(dir, 'scrub.db'),
+      periodMs: 0,
+      bytesPerSecondMax: 64 * 1024 * 1024,
+      ioShare: 1,
+    },
+  )
+  const { pins, retention, collector } = lifetime
+  const { scrubber } = scrub
   const tokens = await createTestTokens(dir)
   const health = () => ({ writable: true, reason: null })
   const status = createStatus({
@@ -68,18 +96,27 @@ export async function startMemoryDaemon(
     records: records.store,
     replication: replication.status,
     searchIndex: undefined,
+    pins,
+    collector,
+    scrubber,
   })
   const http = new HttpServer(
     {
       log,
-      registry: new Registry(),
+      registry,
       revocations: undefined,
       routes: {
         blobs: replication.blobs,
+        local: store,
         records: records.service,
         lookup: records.lookup,
         mesh,
         nodes,
+        pins,
+        retention,
+        collector,
+        quotas: quotas.quotas,
+        scrubber,
         status,
         selfId: nodeKey.peerId,
         putBytesMax: init.putBytesMax ?? 1024 * 1024,
@@ -92,7 +129,8 @@ export async function startMemoryDaemon(
       ready: () => Promise.resolve({ ready: true }),
     },
   )
-  const parts = [store, ...records.parts, ...replication.parts, http]
+  const kept = [...lifetime.parts, ...quotas.parts, ...scrub.parts]
+  const parts = [store, ...records.parts, ...replication.parts, ...kept, http]
   await startAll(parts)
   return {
     url: `http://127.0.0.1:${http.port}`,
@@ -103,6 +141,9 @@ export async function startMemoryDaemon(
       await stopAll(parts)
       records.store.close()
       replication.close()
+      lifetime.close()
+      quotas.close()
+      scrub.close()
       rmSync(dir, { recursive: true })
     },
   }
