@@ -11,8 +11,8 @@ import { median, row, type Row } from './row.ts'
 export const name = 'gateway-call'
 
 const CONNECTIONS = 32
-const SECONDS = 4
-const ROUNDS = 3
+const SECONDS = 2
+const ROUNDS = 6
 
 /** What the gateway adds to a function that runs in it: routing, headers, limits, metrics twice. */
 export async function run(): Promise<Row[]> {
