@@ -12,7 +12,7 @@ beforeAll(async () => {
   cluster = await startCluster({ nodes: 3 })
 })
 
-afterAll(() => cluster.dispose())
+afterAll(() => cluster?.dispose())
 
 describe('a node that is killed', () => {
   it('does not take with it what it acknowledged, and comes back', async () => {

@@ -14,7 +14,7 @@ beforeAll(async () => {
   client = clientOf(cluster)
 })
 
-afterAll(() => cluster.dispose())
+afterAll(() => cluster?.dispose())
 
 const HELLO = 'Hello from bzzz.'
 
