@@ -17,6 +17,9 @@ const SIZE_BYTES = LONG ? 10 * GiB : 300 * MiB
 /** A goal of the project: a blob passes through, whatever its size. */
 const MEMORY_MIB_MAX = 256
 
+/** As a process of 256 MiB is told, which must not size its heap by a larger machine. */
+const HEAP = '--max-old-space-size=128 --max-semi-space-size=4'
+
 /** The reader rests after so many bytes: the daemon must not read ahead meanwhile. */
 const PAUSE_EVERY_BYTES = 16 * MiB
 const PAUSE_MS = 100
@@ -44,7 +47,9 @@ describe('a blob larger than the memory of the daemon', () => {
       if (bavail * bsize < 2 * SIZE_BYTES) return context.skip('The disk has too little room.')
       const fault = `${SIZE_BYTES / MiB} MiB through one daemon`
       const { row } = beginFault(context, { fault, rounds: { short: 1, long: 1 } })
-      const daemons = await createDaemons(1, { env: { BZZZ_PUT_BYTES_MAX: '11GiB' } })
+      const daemons = await createDaemons(1, {
+        env: { BZZZ_PUT_BYTES_MAX: '11GiB', NODE_OPTIONS: HEAP },
+      })
       const node = daemons.nodes[0]!
       try {
         await node.start()
