@@ -46,7 +46,8 @@ async function answer(
       return { held }
     }
     case 'keep': {
-      const blob = await store.stat(request.hash)
+      // As after a put: the copy that goes may have been fresh, so this one must not be garbage.
+      const blob = await store.touch(request.hash)
       return sizeOf(blob && guard.promise(request.hash) ? blob : undefined)
     }
     case 'hold':
