@@ -113,8 +113,8 @@ export function composeReplication(components: ReplicationComponents, init: Repl
     rebalancer,
     repair,
     status,
-    /** The ledger began without what it should know; see LedgerDatabase. */
-    forgetful: db.incomplete,
+    /** There was no ledger: what this node held before, if anything, only the others know. */
+    forgetful: db.created,
     close,
     parts,
   }

@@ -60,12 +60,15 @@ type Row = Record<string, unknown>
 export class LedgerDatabase {
   /** True when the last run left facts behind that a scan must complete: new, damaged, killed. */
   readonly incomplete: boolean
+  /** True when there was no usable ledger: perhaps the disk is a new one. */
+  readonly created: boolean
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
 
   constructor(file: string) {
     const [db, created] = open(file)
     this.#db = db
+    this.created = created
     this.incomplete = created || this.meta('closed') !== 'true'
     this.transaction(() => this.setMeta('closed', 'false'), { durable: true })
   }

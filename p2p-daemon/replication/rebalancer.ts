@@ -52,7 +52,7 @@ export class Rebalancer implements Startable {
   #controller: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
   #wake: () => void = () => undefined
-  #asked: boolean
+  #asked = false
   #progress: RebalanceProgress = { state: 'idle', scannedBlobs: 0, totalBlobs: 0 }
 
   constructor(components: RebalancerComponents, init: RebalancerInit = {}) {
@@ -63,11 +63,10 @@ export class Rebalancer implements Startable {
       retryMs: SCAN_RETRY_MS,
       ...init,
     }
-    this.#asked = components.db.incomplete
+    if (components.db.incomplete) this.request()
     components.members.onChange(() => {
-      const { db } = this.#components
       // Also when they soon belong where they did before: meanwhile puts went elsewhere.
-      if (db.isOpen) db.transaction(() => db.setMeta('scanned', ''))
+      this.#outdate()
       this.#wake()
     })
     components.members.onReturn((peerId) => {
@@ -92,6 +91,7 @@ export class Rebalancer implements Startable {
   /** Looks at everything again, from the start. */
   request(): void {
     this.#asked = true
+    this.#outdate()
     this.#wake()
   }
 
@@ -107,6 +107,12 @@ export class Rebalancer implements Startable {
   #isStale(): boolean {
     const { db, members } = this.#components
     return this.#asked || db.meta('scanned') !== members.generation
+  }
+
+  /** What the last scan found holds no more, over a restart too. */
+  #outdate(): void {
+    const { db } = this.#components
+    if (db.isOpen) db.transaction(() => db.setMeta('scanned', ''))
   }
 
   /** Nodes that were away when they should have been asked; another scan begins on their return. */
@@ -152,7 +158,8 @@ export class Rebalancer implements Startable {
     this.#asked = false
     const unasked = new Set<string>()
     const { blobs } = await store.usage()
-    this.#progress = { state: 'scanning', scannedBlobs: 0, totalBlobs: blobs }
+    const passed = after === '' ? 0 : Number(db.meta('passed') ?? 0)
+    this.#progress = { state: 'scanning', scannedBlobs: passed, totalBlobs: blobs }
     for (;;) {
       await this.#room(signal)
       const page = await this.#page(after, signal)
@@ -161,8 +168,11 @@ export class Rebalancer implements Startable {
       const last = page.at(-1)
       if (!last || page.length < this.#init.pageBlobs) break
       after = last.hash
-      db.transaction(() => db.setMeta('cursor', after))
       this.#progress.scannedBlobs += page.length
+      db.transaction(() => {
+        db.setMeta('cursor', after)
+        db.setMeta('passed', String(this.#progress.scannedBlobs))
+      })
       await sleep(this.#init.pauseMs, undefined, { signal })
     }
     db.transaction(() => {
@@ -172,7 +182,7 @@ export class Rebalancer implements Startable {
       db.setMeta('unasked', [...unasked].join(' '))
     })
     // Who came back during the scan was not heard of by `onReturn`.
-    if ([...unasked].some((peerId) => members.isLive(peerId))) this.#asked = true
+    if ([...unasked].some((peerId) => members.isLive(peerId))) this.request()
     this.#progress = { state: 'idle', scannedBlobs: blobs, totalBlobs: blobs }
     log.info({ blobs, due: queue.dueCount(SCAN_QUEUE_MAX) }, 'all copies were looked at')
   }
