@@ -19,7 +19,7 @@ export interface RootServerComponents {
   store: Pick<BlobStore, 'touch'>
 }
 
-/** What this node says to one that wants to collect, and to one that is about to refer to a blob. */
+/** Answers one that wants to collect, and one that is about to refer to a blob. */
 export class RootServer {
   readonly #components: RootServerComponents
 
