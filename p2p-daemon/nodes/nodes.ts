@@ -104,7 +104,7 @@ export class Nodes {
     return peerId
   }
 
-  /** Begins to move the copies of a node elsewhere, or with `drain: false` lets it take its share. */
+  /** Begins to move the copies of a node elsewhere; `drain: false` lets it take its share. */
   async drain(peerId: string, drain: boolean, signal?: AbortSignal): Promise<NodeReport> {
     const { mesh, members, state, log } = this.#components
     if (peerId !== mesh.self.peerId) return this.#ask(peerId, { op: 'drain', drain }, signal)

@@ -16,9 +16,9 @@ export interface RecordSyncComponents {
 }
 
 /**
- * Compares the ends of chains with peers: when one joins and every so often, so that a node which was away
- * learns what it missed. From the moment a peer joins until the comparison with it has ended, a
- * node asks the holders even for what it has.
+ * Compares the ends of chains with peers: when one joins and every so often, so that a node which
+ * was away learns what it missed. From the moment a peer joins until the comparison with it has
+ * ended, a node asks the holders even for what it has.
  */
 export class RecordSync implements Startable {
   readonly #components: RecordSyncComponents
