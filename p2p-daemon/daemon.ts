@@ -90,9 +90,9 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     { recordsFile: layout.recordsFile, nodeKey },
   )
   const kept = composeKept(base, { mesh, store, records: records.store })
-  const { pins } = kept.lifetime
+  const { pins, isGarbage } = kept.lifetime
   const canDrop = (): boolean => pins.activeHold() === undefined
-  const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop })
+  const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop, isGarbage })
   const { replication, nodes } = copies
   const scrub = composeScrub(
     { store, repair: replication.repair, log, registry },
@@ -168,12 +168,13 @@ function composeCopies(
     store: DiskStore
     transfer: StreamTransfer
     canDrop: () => boolean
+    isGarbage: (hash: string) => boolean
   },
 ) {
-  const { mesh, allowList, store, transfer, canDrop } = parts
+  const { mesh, allowList, store, transfer, canDrop, isGarbage } = parts
   const isDraining = (): boolean => state.draining
   const replication = composeReplication(
-    { mesh, store, transfer, log, registry, corrupt, isDraining, canDrop },
+    { mesh, store, transfer, log, registry, corrupt, isDraining, canDrop, isGarbage },
     {
       ledgerFile: layout.ledgerFile,
       awayGraceMs: config.BZZZ_NODE_AWAY_GRACE,

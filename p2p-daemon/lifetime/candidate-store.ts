@@ -58,6 +58,11 @@ export class CandidateStore {
     })
   }
 
+  /** The last mark found it unreferenced, and it was not put since. */
+  has(hash: string): boolean {
+    return this.isRipe(hash, Infinity)
+  }
+
   /** Unreferenced since then or before. */
   isRipe(hash: string, cutoffMs: number): boolean {
     const row = this.#has.get(Buffer.from(hash, 'hex')) as { since_ms: number } | undefined

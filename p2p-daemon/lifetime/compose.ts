@@ -58,5 +58,6 @@ export function composeLifetime(components: LifetimeComponents, init: LifetimeIn
     pinStore.close()
     candidates.close()
   }
-  return { pins, retention, collector, sync, parts, close }
+  const isGarbage = (hash: string): boolean => candidates.has(hash)
+  return { pins, retention, collector, isGarbage, sync, parts, close }
 }

@@ -32,6 +32,8 @@ export interface ReplicationComponents {
   corrupt?: CorruptReports
   /** False while garbage is collected or a backup runs. */
   canDrop?: () => boolean
+  /** The last collection found that nothing refers to the blob. */
+  isGarbage?: (hash: string) => boolean
   isDraining?: () => boolean
 }
 
@@ -51,6 +53,7 @@ export interface ReplicationInit extends ReplicatedStoreInit, RepairWorkerInit, 
 export function composeReplication(components: ReplicationComponents, init: ReplicationInit) {
   const { mesh, store, transfer, log, registry = new Registry(), corrupt } = components
   const { canDrop = () => true, isDraining = () => false } = components
+  const { isGarbage = () => false } = components
   const db = new LedgerDatabase(init.ledgerFile)
   const copies = new CopyLedger(db)
   const queue = new RepairQueue(db, some({ flushMs: init.flushMs }))
@@ -67,7 +70,7 @@ export function composeReplication(components: ReplicationComponents, init: Repl
   const bucket = new TokenBucket({ bytesPerSecond: init.repairBytesPerSecond })
   const blobs = new ReplicatedStore({ store, members, client, pulls, queue, copies, log }, init)
   const rebalancer = new Rebalancer(
-    { db, store, members, client, copies, queue, log, isDraining },
+    { db, store, members, client, copies, queue, log, isDraining, isGarbage },
     init,
   )
   const status = () => replicationStatus({ store, members, queue, rebalancer, isDraining })

@@ -25,6 +25,7 @@ export interface RebalancerComponents {
   queue: RepairQueue
   log: Logger
   isDraining: () => boolean
+  isGarbage: (hash: string) => boolean
 }
 
 export interface RebalancerInit {
@@ -99,7 +100,7 @@ export class Rebalancer implements Startable {
     return this.#progress
   }
 
-  /** Every blob was looked at, and every holder asked, since copies last came to belong elsewhere. */
+  /** Every blob was looked at and every holder asked since copies last had to move. */
   isSettled(): boolean {
     return !this.#isStale() && this.#unasked().length === 0
   }
@@ -222,11 +223,15 @@ export class Rebalancer implements Startable {
     const lacking = await this.#lacking(page, holders, live, signal)
     const last = page.at(-1)
     if (last) copies.prune(after, last.hash, new Set(holders.keys()))
-    const reason = this.#components.isDraining() ? 'drain' : 'membership'
+    const isDraining = this.#components.isDraining()
+    const reason = isDraining ? 'drain' : 'membership'
     for (const blob of page) {
       const missing = lacking.get(blob.hash) ?? 0
       const isOwn = holders.get(blob.hash)!.includes(members.selfId)
       if (missing === 0 && isOwn) continue
+      // Nodes that collect one after the other would hand garbage back to each other for ever, as
+      // a fresh copy each time. One that leaves passes it on: its grace may not be over.
+      if (!isDraining && this.#components.isGarbage(blob.hash)) continue
       const short = missing === 0 ? 0 : this.#short(blob.hash)
       queue.addSoon({ ...blob, reason, missing, short })
     }

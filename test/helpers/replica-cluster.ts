@@ -69,6 +69,8 @@ export class ReplicaCluster {
   /** Told before a node deletes a copy. */
   onDelete: (peerId: string, hash: string) => Promise<void> = () => Promise.resolve()
   canDrop = true
+  /** What the last collection of every node found unreferenced. */
+  readonly garbage = new Set<string>()
   readonly #dir = mkdtempSync(join(tmpdir(), 'bzzz-replicas-'))
   readonly #init: Partial<ReplicationInit>
 
@@ -112,6 +114,7 @@ export class ReplicaCluster {
         registry,
         corrupt,
         canDrop: () => this.canDrop,
+        isGarbage: (hash) => this.garbage.has(hash),
         isDraining: () => node.draining,
       },
       { ...QUICK, ...this.#init, ledgerFile },
