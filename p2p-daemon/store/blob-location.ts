@@ -1,5 +1,5 @@
 import { CHUNK_BYTES } from './constants.ts'
-import type { PackRecord } from './pack-log.ts'
+import type { PackRecord } from './segment-writer.ts'
 import { RECORD_HEADER_BYTES } from './pack-record.ts'
 
 /** Where a blob lies. */

@@ -1,10 +1,13 @@
 import { GiB, KiB, MiB } from '../../shared/limits.ts'
 
-/** Blobs up to here go into a pack segment, larger ones into a file of their own. */
-export const PACK_BLOB_BYTES_MAX = 256 * KiB
-
 /** A range is verified by the chunks it touches. Part of the disk format: never change it. */
 export const CHUNK_BYTES = 1 * MiB
+
+/**
+ * Blobs up to here go into a pack segment, larger ones into a file of their own. Packs put faster
+ * up to 1 MiB (bench/store-threshold.ts); beyond one chunk a file keeps compaction from copying.
+ */
+export const PACK_BLOB_BYTES_MAX = CHUNK_BYTES
 
 /** Payload of one record; also the window of a scan, so every record fits into one window. */
 export const RECORD_PAYLOAD_BYTES_MAX = 4 * MiB
@@ -17,6 +20,19 @@ export const SEGMENT_BYTES_MAX = 256 * MiB
 
 /** One group commit: larger batches gain nothing and hold the oldest waiter up longer. */
 export const BATCH_BYTES_MAX = 8 * MiB
+
+/** What a crash can tear at the end of a segment: one batch being synced, one being written. */
+export const UNSYNCED_BYTES_MAX = 2 * BATCH_BYTES_MAX
+
+/** With so much waiting, copying the next batch is worth doing while the last one is synced. */
+export const OVERLAP_BYTES_MIN = 1 * MiB
+
+/** Zeros written ahead of small batches, in pieces of the least and never more than the most. */
+export const PREALLOCATE_BYTES_MIN = 256 * KiB
+export const PREALLOCATE_BYTES_MAX = 16 * MiB
+
+/** Beyond this, writing everything twice costs more than the journal does. */
+export const PREALLOCATE_BATCH_BYTES_MAX = 128 * KiB
 
 /** Two buffers a record, and one writev takes at most 1,024 buffers. */
 export const BATCH_RECORDS_MAX = 512

@@ -1,4 +1,6 @@
+import { SYNCS_AT_ONCE_MAX } from './constants.ts'
 import type { DiskFiles } from './disk-files.ts'
+import { Slots } from './hash-locks.ts'
 
 /**
  * Group commit for names: whoever waits when a round begins shares it, and each directory is
@@ -7,6 +9,7 @@ import type { DiskFiles } from './disk-files.ts'
  */
 export class DirectorySyncs {
   readonly #files: DiskFiles
+  readonly #slots = new Slots(SYNCS_AT_ONCE_MAX)
   #next: { paths: Set<string>; done: Promise<void> } | undefined
   #round: Promise<void> = Promise.resolve()
 
@@ -29,8 +32,8 @@ export class DirectorySyncs {
     return this.#next.done
   }
 
-  /** One after the other: the first does the work of the others. */
   async #syncAll(paths: ReadonlySet<string>): Promise<void> {
-    for (const path of paths) await this.#files.syncDirectory(path)
+    const syncs = [...paths].map((path) => this.#slots.run(() => this.#files.syncDirectory(path)))
+    await Promise.all(syncs)
   }
 }

@@ -137,7 +137,7 @@ export class NodeDiskFiles implements DiskFiles {
     try {
       await fsyncAsync(fd)
     } finally {
-      await closeAsync(fd)
+      closeAsync(fd).catch(() => undefined)
     }
   }
 

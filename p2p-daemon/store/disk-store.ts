@@ -84,7 +84,7 @@ export class DiskStore implements BlobStore {
       probeIntervalMs: PROBE_INTERVAL_MS,
       ...init,
     }
-    assert(this.#init.packBlobBytesMax < CHUNK_BYTES, 'a packed blob is at most one chunk')
+    assert(this.#init.packBlobBytesMax <= CHUNK_BYTES, 'a packed blob is at most one chunk')
     this.#gate = new WriteGate({ log: this.#log }, this.#init)
   }
 
@@ -162,10 +162,13 @@ export class DiskStore implements BlobStore {
     try {
       const first = await chunks.next()
       const head = first.done === true ? new Uint8Array(0) : first.value
-      if (head.byteLength > packBlobBytesMax) {
-        return await this.#putLoose(parts, chained(head, chunks), expected)
+      // Only a full chunk can be followed by another.
+      const second = head.byteLength === CHUNK_BYTES ? await chunks.next() : undefined
+      if (head.byteLength <= packBlobBytesMax && (second === undefined || second.done === true)) {
+        return await this.#putPacked(parts, head, expected, options.signal)
       }
-      return await this.#putPacked(parts, head, expected, options.signal)
+      const begun = second === undefined || second.done === true ? [head] : [head, second.value]
+      return await this.#putLoose(parts, chained(begun, chunks), expected)
     } finally {
       await chunks.return(undefined)
     }
@@ -366,10 +369,10 @@ export class DiskStore implements BlobStore {
 }
 
 async function* chained(
-  head: Uint8Array,
+  begun: readonly Uint8Array[],
   rest: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  yield head
+  yield* begun
   yield* rest
 }
 

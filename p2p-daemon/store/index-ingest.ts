@@ -1,6 +1,6 @@
 import { type BlobLocation, locationOf, sameLocation } from './blob-location.ts'
 import { DELETED_SEGMENT, type IndexDatabase } from './index-database.ts'
-import type { PackRecord } from './pack-log.ts'
+import type { PackRecord } from './segment-writer.ts'
 
 /**
  * Takes records found by a scan into the index, in any order: of all records of a hash the one

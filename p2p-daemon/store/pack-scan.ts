@@ -1,10 +1,14 @@
 import { hashBytes } from '../../shared/blob/hash.ts'
+import { MiB } from '../../shared/limits.ts'
 import { RECORD_PAYLOAD_BYTES_MAX } from './constants.ts'
 import type { DiskFile } from './disk-files.ts'
-import type { PackRecord } from './pack-log.ts'
+import type { PackRecord } from './segment-writer.ts'
 import { decodeRecordHeader, RECORD_HEADER_BYTES, RECORD_MAGIC } from './pack-record.ts'
 
 const NOTHING = Buffer.alloc(0)
+
+/** Zeros are looked for from the end in pieces of this size. */
+const TRAILING_WINDOW_BYTES = 1 * MiB
 
 export interface ScanInit {
   segment: number
@@ -19,7 +23,7 @@ export interface ScanInit {
 }
 
 export interface ScanResult {
-  /** End of the last good record: what lies behind it is a torn tail. */
+  /** End of the last good record. */
   validBytes: number
   /** Bytes before `validBytes` that are no record. */
   skippedBytes: number
@@ -71,7 +75,22 @@ export async function scanSegment(
     offset = end
   }
   const inside = corrupt.filter((record) => record.offset < validBytes)
-  return { validBytes, skippedBytes, corrupt: inside.map((record) => record.hash) }
+  return { validBytes, skippedBytes, corrupt: inside.map(({ hash }) => hash) }
+}
+
+/**
+ * Where the zeros begin that reach up to `to`: space made ready for records, or a hole. The last
+ * record may end behind it, when its content ends in zeros.
+ */
+export async function contentEnd(file: DiskFile, from: number, to: number): Promise<number> {
+  const buffer = Buffer.allocUnsafe(TRAILING_WINDOW_BYTES)
+  for (let end = to; end > from;) {
+    const start = Math.max(from, end - buffer.byteLength)
+    const count = await file.read(buffer.subarray(0, end - start), start)
+    for (let at = count - 1; at >= 0; at -= 1) if (buffer[at] !== 0) return start + at + 1
+    end = start
+  }
+  return from
 }
 
 /** A sliding view of the file: one large read serves thousands of small records. */

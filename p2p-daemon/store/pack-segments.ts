@@ -12,7 +12,7 @@ import {
 const NAME_PATTERN = /^(\d{10})\.pack$/
 const UNFINISHED = '.new'
 
-interface OpenSegment {
+interface ReadHandle {
   file: Promise<DiskFile>
   users: number
   evicted: boolean
@@ -23,7 +23,7 @@ export class PackSegments {
   readonly #files: DiskFiles
   readonly #directory: string
   readonly #openMax: number
-  readonly #open = new Map<number, OpenSegment>()
+  readonly #open = new Map<number, ReadHandle>()
   #closed = false
 
   constructor(components: { files: DiskFiles }, init: { directory: string; openMax: number }) {
@@ -134,7 +134,7 @@ export class PackSegments {
     for (const segment of this.#open.keys()) this.#evict(segment)
   }
 
-  #acquire(segment: number): OpenSegment {
+  #acquire(segment: number): ReadHandle {
     if (this.#closed) throw new StorageUnavailableError('The store is stopped.')
     let open = this.#open.get(segment)
     if (open === undefined) {
@@ -159,7 +159,7 @@ export class PackSegments {
   }
 
   /** A handle that was only read from has nothing to lose when its close fails. */
-  #close(open: OpenSegment): void {
+  #close(open: ReadHandle): void {
     void open.file.then((file) => file.close()).catch(() => undefined)
   }
 

@@ -4,7 +4,7 @@ import { type BlobLocation, locationOf, recordBytes, sameLocation } from './blob
 import { StorageUnavailableError } from '../../shared/errors.ts'
 import type { BlobStat } from './blob-store.ts'
 import type { IndexDatabase, SegmentState } from './index-database.ts'
-import type { PackRecord } from './pack-log.ts'
+import type { PackRecord } from './segment-writer.ts'
 import { cutSegment, RECORD_HEADER_BYTES } from './pack-record.ts'
 
 interface Dead {

@@ -1,11 +1,12 @@
-import { BATCH_BYTES_MAX, REBUILD_BATCH_RECORDS } from './constants.ts'
+import { UNSYNCED_BYTES_MAX, REBUILD_BATCH_RECORDS } from './constants.ts'
 import type { DiskFile, DiskFiles } from './disk-files.ts'
 import type { IndexDatabase, SegmentState } from './index-database.ts'
 import { IndexIngest } from './index-ingest.ts'
 import { walkLoose } from './loose-walk.ts'
 import { cutSegment, SEGMENT_HEADER_BYTES } from './pack-record.ts'
-import { scanSegment } from './pack-scan.ts'
+import { contentEnd, scanSegment } from './pack-scan.ts'
 import type { PackSegments } from './pack-segments.ts'
+import type { OpenSegment } from './segment-writer.ts'
 import type { StoreLayout } from './store-layout.ts'
 import type { StoreLog } from './store-log.ts'
 
@@ -19,7 +20,7 @@ export interface RebuildProgress {
 export interface Recovered {
   nextSegment: number
   nextSequence: number
-  active?: { segment: number; salt: Buffer; file: DiskFile; sizeBytes: number }
+  active?: OpenSegment
   rebuilt: boolean
   /** Blobs that should be here and are not, or are damaged. */
   corrupt: { hash: string; reason: string }[]
@@ -144,12 +145,13 @@ export class StoreRecovery {
         log.error({ segment }, 'a pack segment has no readable header, its blobs are not indexed')
         return undefined
       }
-      const end = await this.#scan(file, { segment, salt: header.salt, from, to })
-      const tail = to - end
+      const written = await contentEnd(file, from, to)
+      const end = await this.#scan(file, { segment, salt: header.salt, from, to }, written)
+      const tail = Math.max(written - end, 0)
       if (tail > 0) log.warn({ segment, at: end, bytes: tail }, 'a pack segment has a torn tail')
-      const full = end >= this.#segmentBytesMax || tail > BATCH_BYTES_MAX
+      const full = end >= this.#segmentBytesMax || tail > UNSYNCED_BYTES_MAX
       if (!appendable || full || state.cutBytes !== undefined) return undefined
-      if (tail > 0) {
+      if (to > end) {
         await file.truncate(end)
         await file.datasync()
       }
@@ -163,11 +165,12 @@ export class StoreRecovery {
   async #scan(
     file: DiskFile,
     range: { segment: number; salt: Buffer; from: number; to: number },
+    written: number,
   ): Promise<number> {
     const { database, log, onProgress } = this.#components
     const { segment, from, to } = range
-    // Only the last batch can be torn, everything before it was synced; reads verify anyway.
-    const verifyFrom = Math.max(from, to - BATCH_BYTES_MAX)
+    // Only the last batches can be torn, what is before was synced; reads verify anyway.
+    const verifyFrom = Math.max(from, written - UNSYNCED_BYTES_MAX)
     const result = await scanSegment(
       file,
       { ...range, verifyFrom, signal: this.#signal },

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 
 import { describe, expect, it } from 'vitest'
 
-import { PackLog, type PackLogLimits, type PackRecord } from '../../../p2p-daemon/store/pack-log.ts'
+import { PackLog, type PackLogLimits } from '../../../p2p-daemon/store/pack-log.ts'
+import type { PackRecord } from '../../../p2p-daemon/store/segment-writer.ts'
 import { PackSegments } from '../../../p2p-daemon/store/pack-segments.ts'
 import { WriteGate } from '../../../p2p-daemon/store/store-health.ts'
 import { NO_STORE_LOG } from '../../../p2p-daemon/store/store-log.ts'
@@ -17,6 +18,8 @@ const LIMITS: PackLogLimits = {
   batchRecordsMax: 50,
   queueBytesMax: 200_000,
   queueRecordsMax: 100,
+  overlapBytesMin: 100_000,
+  preallocateBytesMax: 0,
 }
 
 async function openLog(limits: Partial<PackLogLimits> = {}) {
@@ -108,6 +111,24 @@ describe('pack-log', () => {
       expect(result).toMatchObject({ status: 'rejected', reason: { message: 'the caller left' } })
     }
     await Promise.all(admitted)
+  })
+
+  it('writes zeros ahead, in proportion to the segment, and cuts them off at the end', async () => {
+    await using opened = await openLog({ preallocateBytesMax: 1_000_000 })
+    const { log, files, segments } = opened
+    const size = () => segments.sizeBytes(1)
+    const written: PackRecord[] = []
+    for (let at = 0; at < 60; at += 1) written.push(await log.append(entry(9000)))
+    const last = written.at(-1) as PackRecord
+    const end = last.offset + 64 + 9000
+    expect(await size()).toBeGreaterThan(end + 100_000)
+    expect(await size()).toBeLessThan(end + 1_000_000)
+    for (let at = 1; at < written.length; at += 1) {
+      expect(written[at]?.offset).toBe((written[at - 1] as PackRecord).offset + 9064)
+    }
+    await log.stop()
+    expect(await size()).toBe(end)
+    expect(files.steps.filter(({ step }) => step === 'truncate')).toHaveLength(1)
   })
 
   it('starts a new segment when one is full, its name and header synced first', async () => {

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
 import { NodeDiskFiles, writeNewFile } from '../../../p2p-daemon/store/disk-files.ts'
-import type { PackRecord } from '../../../p2p-daemon/store/pack-log.ts'
+import type { PackRecord } from '../../../p2p-daemon/store/segment-writer.ts'
 import {
   decodeRecordHeader,
   decodeSegmentHeader,

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { appendFile, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 import { describe, expect, it } from 'vitest'
@@ -135,6 +144,19 @@ describe('disk-store torn tail', () => {
     expect((await fixture.read(first)).equals(blobOf(1, 4000))).toBe(true)
     expect((await fixture.read(second)).equals(blobOf(2, 300))).toBe(true)
     expect(await fixture.packs()).toHaveLength(1)
+  })
+
+  it('keeps a blob that ends in zeros before space that was made ready', async () => {
+    await using fixture = await StoreFixture.open()
+    const zeros = Buffer.alloc(700_000)
+    const { hash } = await fixture.store.put(zeros)
+    await fixture.stop()
+    const [pack] = (await fixture.packs()) as [string]
+    const { size } = await stat(pack)
+    await truncate(pack, size + 9_000_000)
+    await fixture.restart({ withoutIndex: true })
+    expect((await fixture.read(hash)).equals(zeros)).toBe(true)
+    expect((await stat(pack)).size).toBe(size)
   })
 
   it('sweeps what a put left in temp and takes a loose file without a record in', async () => {
