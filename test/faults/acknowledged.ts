@@ -24,8 +24,8 @@ export function randomSize(random: () => number): number {
 export class Acknowledged {
   readonly #random: () => number
   readonly #row: FaultRow
-  /** In the order in which they were acknowledged. */
-  readonly hashes: string[] = []
+  /** In the order in which they were acknowledged; an empty blob comes more than once. */
+  readonly #hashes = new Set<string>()
   /** Sent without an answer: they may be there, but never with other bytes. */
   readonly #unsure: string[] = []
   #nextId: number
@@ -39,7 +39,11 @@ export class Acknowledged {
   }
 
   get count(): number {
-    return this.hashes.length
+    return this.#hashes.size
+  }
+
+  get hashes(): string[] {
+    return [...this.#hashes]
   }
 
   /** One put of a new blob; false when it was refused or the connection broke. */
@@ -48,7 +52,7 @@ export class Acknowledged {
     const hash = hashBytes(bytes)
     const answer = await client.put(bytes, ack).catch(() => undefined)
     if (answer && answer.status < 300) {
-      this.hashes.push(hash)
+      this.#hashes.add(hash)
       this.#onNext()
     } else {
       this.#unsure.push(hash)
