@@ -5,12 +5,12 @@ import { Acknowledged } from './acknowledged.ts'
 import { BlobClient, type Read } from './blob-client.ts'
 import { scrub, waitUntilConverged } from './cluster-status.ts'
 import { DiskOfNode, type Place } from './damage.ts'
-import { beginFault, READY_MS_MAX, sawReady } from './rounds.ts'
+import { beginFault, LONG, READY_MS_MAX, sawReady } from './rounds.ts'
 
-const BLOBS = 240
+const BLOBS = LONG ? 400 : 240
 
 /** Blobs spoilt at a time: half of them are read before the scrub comes. */
-const DAMAGED = 30
+const DAMAGED = LONG ? 100 : 30
 
 /** Every so many rounds the end of a segment is cut off as well. */
 const CUT_SEGMENT_EVERY = 2
@@ -83,7 +83,7 @@ describe('three nodes of which one has a bad disk', () => {
   it(
     'finds every bad copy, serves none, and makes all of them good',
     async (context) => {
-      const rounds = { short: 2, long: 34 }
+      const rounds = { short: 2, long: 10 }
       const { row, random } = beginFault(context, { fault: 'bit flips and truncations', rounds })
       const daemons = await createDaemons(3, {
         env: { BZZZ_SCRUB_BYTES_PER_SECOND: '1GiB', BZZZ_SCRUB_IO_SHARE: '1' },
@@ -120,6 +120,7 @@ describe('three nodes of which one has a bad disk', () => {
           damaged += bad.size
           quarantined += [...bad].filter((hash) => found.has(hash)).length
           row.note = `${damaged} copies spoilt, ${quarantined} set aside, all good again on disk`
+          console.log(JSON.stringify(row))
         }
         for (const { url } of daemons.nodes) {
           const client = new BlobClient(url, daemons.token)

@@ -57,6 +57,7 @@ describe('a daemon whose machine loses its power', () => {
         client = new BlobClient(node.url, daemons.token)
         await known.checkAll(client)
         row.note = `${round} cuts, ${known.count} blobs acknowledged`
+        if (round % 10 === 0) console.log(JSON.stringify(row))
       }
       await client.close()
       expect(known.count).toBeGreaterThan(row.rounds)
