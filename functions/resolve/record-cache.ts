@@ -7,9 +7,11 @@ import {
   type Registry,
 } from '../../shared/metrics/metrics.ts'
 
-/** A resolution with the headers that every answer about it carries, made once. */
+/** A resolution with what every answer about it carries, made once. */
 export interface CachedResolution extends Resolution {
   headers: Record<string, string>
+  /** The record as JSON: the answer to `?record`. */
+  json: string
 }
 
 export interface RecordCacheComponents {
@@ -61,7 +63,7 @@ export class RecordCache {
       return known
     }
     try {
-      const resolution = withHeaders(await daemon.resolve(address, options))
+      const resolution = prepare(await daemon.resolve(address, options))
       await this.#keep(address, resolution)
       this.#observe(startedAt, 'miss', 'found')
       return resolution
@@ -73,7 +75,7 @@ export class RecordCache {
 
   /** Takes over what a write has just made of an address. */
   store(address: string, resolution: Resolution): Promise<void> {
-    return this.#keep(address, withHeaders(resolution))
+    return this.#keep(address, prepare(resolution))
   }
 
   async #keep(address: string, resolution: CachedResolution): Promise<void> {
@@ -86,7 +88,7 @@ export class RecordCache {
   }
 }
 
-function withHeaders({ record, forks }: Resolution): CachedResolution {
+function prepare({ record, forks }: Resolution): CachedResolution {
   const headers: Record<string, string> = {
     'bzzz-address': record.address,
     'bzzz-version': String(record.version),
@@ -94,5 +96,5 @@ function withHeaders({ record, forks }: Resolution): CachedResolution {
     'last-modified': new Date(record.timestamp).toUTCString(),
   }
   if (forks > 0) headers['bzzz-fork'] = String(forks)
-  return { record, forks, headers }
+  return { record, forks, headers, json: JSON.stringify({ ...record, forks }) }
 }

@@ -1,10 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import {
-  formatAddress,
-  parseAddress,
   recordName,
-  type Address,
   type ContentAddress,
   type SemanticAddress,
 } from '../../shared/address/address.ts'
@@ -14,22 +11,13 @@ import { InvalidAddressError, InvalidRequestError, ScopeMissingError } from '../
 import type { ContentReader } from './content-reader.ts'
 import type { ContentWriter } from './content-writer.ts'
 import type { RecordCache } from './record-cache.ts'
+import { readTarget, type Target } from './target.ts'
 
 export interface ResolveRoutesOptions {
   daemon: Pick<DaemonClient, 'history'>
   records: RecordCache
   reader: ContentReader
   writer: ContentWriter
-}
-
-/** Keys of the query that belong to this function; `v` and `at` belong to the address. */
-const OWN_KEYS = ['history', 'record', 'version', 'before', 'limit'] as const
-
-type OwnKey = (typeof OWN_KEYS)[number]
-
-interface Target {
-  address: Address
-  query: Partial<Record<OwnKey, string>>
 }
 
 /** Content never changes under its hash, nor does a numbered version. */
@@ -53,7 +41,7 @@ export async function resolveRoutes(
 
   const write = { config: { scope: 'address:write' as const, execTimeoutMs: 0 } }
   app.put('/*', write, async (request, reply) => {
-    const { address, query } = targetOf(request)
+    const { address, query } = readTarget(request.raw.url ?? '')
     if (address.kind === 'content') {
       throw new InvalidAddressError('Content is stored under a name; its hash follows from it.')
     }
@@ -79,17 +67,19 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const { address, query } = targetOf(request)
+  const { address, text, query } = readTarget(request.raw.url ?? '')
+  if (query.version !== undefined) {
+    throw new InvalidRequestError(
+      'The query version=N is a condition of a PUT; read a version with ?v=N.',
+    )
+  }
   if (address.kind === 'content') return answerContent(options, address, request, reply)
   requireProject(request, address.project)
   if (query.history !== undefined) return answerHistory(options, address, query, request)
-  const { record, forks, headers } = await options.records.resolve(
-    formatAddress(withoutFragment(address)),
-    callOptions(request),
-  )
+  const { record, headers, json } = await options.records.resolve(text, callOptions(request))
   reply.headers(headers)
   reply.header('cache-control', address.version === undefined ? 'private, no-cache' : IMMUTABLE)
-  if (query.record !== undefined) return { ...record, forks }
+  if (query.record !== undefined) return reply.type('application/json; charset=utf-8').send(json)
   requireBlobScope(request, 'blob:read')
   return sendContent(options, request, reply, record)
 }
@@ -140,40 +130,6 @@ function answerHistory(
     ...(before !== undefined && { before }),
     ...(limit !== undefined && { limit }),
   })
-}
-
-/** The path is taken raw: percent-decoding is done once, by the address's own grammar. */
-function targetOf(request: FastifyRequest): Target {
-  const [path = '', search = ''] = splitOnce(request.raw.url ?? '', '?')
-  const query: Target['query'] = {}
-  const kept: string[] = []
-  for (const pair of search === '' ? [] : search.split('&')) {
-    const [key = '', value = ''] = splitOnce(pair, '=')
-    if (isOwnKey(key)) query[key] = value
-    else kept.push(pair)
-  }
-  if (query.version !== undefined && request.method !== 'PUT') {
-    throw new InvalidRequestError(
-      'The query version=N is a condition of a PUT; read a version with ?v=N.',
-    )
-  }
-  const text = path.replace(/^\//, '') + (kept.length > 0 ? `?${kept.join('&')}` : '')
-  return { address: parseAddress(text), query }
-}
-
-function splitOnce(text: string, separator: string): [string, string?] {
-  const index = text.indexOf(separator)
-  return index === -1 ? [text] : [text.slice(0, index), text.slice(index + 1)]
-}
-
-function isOwnKey(key: string): key is OwnKey {
-  return (OWN_KEYS as readonly string[]).includes(key)
-}
-
-function withoutFragment(address: SemanticAddress): SemanticAddress {
-  if (address.fragment === undefined) return address
-  const { fragment: _fragment, ...rest } = address
-  return rest
 }
 
 /** The signal is made only when it is looked at: an answer from the cache needs none. */

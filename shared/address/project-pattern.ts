@@ -2,6 +2,9 @@ import { InvalidAddressError } from '../errors.ts'
 import { ADDRESS_LABEL_CHARS_MAX } from '../limits.ts'
 import { checkLabel } from './labels.ts'
 
+/** Valid as it stands: a canonical label, whatever else `checkLabel` would fold. */
+const PLAIN_LABEL = /^[a-z0-9][a-z0-9._-]{0,62}$/
+
 /**
  * Which projects a token covers: `*` for all, `apollo` for one, `apollo-*` for all that begin with
  * `apollo-`.
@@ -24,6 +27,8 @@ export function parseProjectPattern(text: string): string {
  * has to ask for every project it found.
  */
 export function projectMatches(pattern: string, project: string): boolean {
+  // What was parsed already is the usual case, and it needs no second look.
+  if (pattern === '*' && PLAIN_LABEL.test(project)) return true
   try {
     const wanted = parseProjectPattern(pattern)
     const label = checkLabel('project', project)
