@@ -163,13 +163,13 @@ export class BlobSettlement {
       await client.hold(peerId, blob, { signal, ...(heldFor !== undefined && { heldFor }) })
       this.#init.onBytes?.(blob.sizeBytes)
     }
-    copies.held(blob, peerId)
+    copies.held(blob.hash, peerId)
     return !has
   }
 
   /** Only when the full number of copies is held by others, who all say so now. */
   async #drop(blob: BlobStat, holders: readonly string[], signal: AbortSignal): Promise<Settled> {
-    const { store, client, copies, guard, canDrop } = this.#components
+    const { store, client, guard, canDrop } = this.#components
     const { hash } = blob
     if (holders.length < REPLICAS) return { state: 'done', result: 'unneeded' }
     const keptForMs = guard.keptForMs(hash)
@@ -186,7 +186,6 @@ export class BlobSettlement {
       if (!kept) return later
       const onlyIf = (): boolean => performance.now() < untilMs && canDrop()
       if (!(await store.delete(hash, { onlyIf }))) return later
-      copies.forget(hash)
       return { state: 'done', result: 'dropped' }
     })
   }

@@ -49,12 +49,15 @@ export const STRAGGLER_WAIT_MS = 100
 /** A job for a copy that is still on its way waits this long for it to arrive by itself. */
 export const STRAGGLER_JOB_DELAY_MS = 5_000
 
-/** What is learnt of copies is written after this time or this many rows, in one transaction. */
-export const LEDGER_FLUSH_MS = 500
-export const LEDGER_PENDING_MAX = 2_000
+/** What is learnt of copies is written behind puts, this often or when so many blobs wait. */
+export const LEDGER_FLUSH_MS = 5_000
+export const LEDGER_PENDING_MAX = 20_000
 
-/** Counting the queue reads it all, so the answer is kept this long. */
-export const QUEUE_COUNT_MS = 500
+/** Blobs in one transaction: a few milliseconds, between which others get their turn. */
+export const LEDGER_BATCH_BLOBS = 500
+
+/** Jobs that nobody waits for are written this much later, many in one transaction. */
+export const QUEUE_FLUSH_MS = 500
 
 /** Blobs repaired at the same time; keeps repair from crowding out puts. */
 export const REPAIRS_CONCURRENT_MAX = 4

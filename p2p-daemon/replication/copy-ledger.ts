@@ -1,129 +1,192 @@
 import type { NodeInfo } from '../mesh/mesh.ts'
-import type { BlobStat } from '../store/blob-store.ts'
-import { LEDGER_FLUSH_MS, LEDGER_PENDING_MAX } from './constants.ts'
-import { fromKey, toKey, type LedgerDatabase } from './ledger-database.ts'
+import { LEDGER_BATCH_BLOBS, LEDGER_FLUSH_MS, LEDGER_PENDING_MAX } from './constants.ts'
+import type { LedgerDatabase } from './ledger-database.ts'
 
 /** What placement must know of a node that is not here. */
 export type KnownNode = Pick<NodeInfo, 'peerId' | 'name' | 'weight' | 'zone' | 'storage'>
 
+/** Half a hash tells blobs apart, and keeps the table small: it is written for every put. */
+const KEY_BYTES = 16
+
+/** A node's number in a row's list of holders. */
+const ID_BYTES = 2
+
+/** What is new about one blob; true: the node holds it. */
+type Facts = Map<number, boolean>
+
 /**
  * Who else holds the blobs of this node, as far as it was told: by an acknowledgement, by an answer
- * to a question, by its own repairs. A hint, not a promise: before a copy is dropped the others
- * are asked again. Facts are written in batches behind the put.
+ * to a question, by its own repairs. Hints, not promises: before a copy is dropped the others are
+ * asked again. They are kept in memory for some seconds and written in the order of their keys, so
+ * that a put costs a few microseconds; a crash loses them, and the next scan finds them again.
  */
 export class CopyLedger {
   readonly #db: LedgerDatabase
-  readonly #nodes = new Map<string, number>()
-  #pending: (() => void)[] = []
-  #timer: NodeJS.Timeout | undefined
+  readonly #ids = new Map<string, number>()
+  readonly #peerIds = new Map<number, string>()
+  #pending = new Map<string, Facts>()
+  /** What a flush under way has yet to write, in order. */
+  #writing = new Map<string, Facts>()
+  #timer: NodeJS.Timeout | NodeJS.Immediate | undefined
 
   constructor(db: LedgerDatabase) {
     this.#db = db
-    this.#readNodes()
-  }
-
-  /** `peerId` holds the blob. */
-  held(blob: BlobStat, peerId: string): void {
-    this.#later(() => {
-      const sql = 'INSERT OR IGNORE INTO copies VALUES (?, ?, ?)'
-      this.#db.run(sql, toKey(blob.hash), this.#nodeId(peerId), blob.sizeBytes)
-    })
-  }
-
-  lacks(hash: string, peerId: string): void {
-    this.#later(() => {
-      const sql = 'DELETE FROM copies WHERE hash = ? AND node = ?'
-      this.#db.run(sql, toKey(hash), this.#nodeId(peerId))
-    })
-  }
-
-  /** This node has no copy any more, so it need not know who has. */
-  forget(hash: string): void {
-    this.#later(() => this.#db.run('DELETE FROM copies WHERE hash = ?', toKey(hash)))
-  }
-
-  /** Forgets rows after `after` up to `upTo` of blobs that are not in `present`. */
-  prune(after: string, upTo: string, present: ReadonlySet<string>): void {
-    this.flush()
-    const sql = 'SELECT DISTINCT hash FROM copies WHERE hash > ? AND hash <= ?'
-    for (const row of this.#db.all(sql, toKey(after), toKey(upTo))) {
-      const hash = fromKey(row['hash'])
-      if (!present.has(hash)) this.forget(hash)
+    for (const row of db.all('SELECT id, peer_id FROM nodes')) {
+      this.#learn(String(row['peer_id']), Number(row['id']))
     }
   }
 
-  holders(hash: string): string[] {
-    this.flush()
-    const sql = 'SELECT peer_id FROM copies JOIN nodes ON id = node WHERE hash = ? ORDER BY id'
-    return this.#db.all(sql, toKey(hash)).map((row) => String(row['peer_id']))
+  held(hash: string, peerId: string): void {
+    this.#note(hash, peerId, true)
   }
 
-  /** Copies of this node's blobs that `peerId` is known to hold. */
-  heldBy(peerId: string): { blobs: number; bytes: number } {
+  lacks(hash: string, peerId: string): void {
+    this.#note(hash, peerId, false)
+  }
+
+  holders(hash: string): string[] {
+    const key = keyOf(hash)
+    const ids = this.#stored(key)
+    for (const facts of [this.#writing.get(key), this.#pending.get(key)]) {
+      if (facts) apply(ids, facts)
+    }
+    return [...ids].flatMap((id) => this.#peerIds.get(id) ?? [])
+  }
+
+  /** Forgets the blobs after `after` up to `upTo` that are not in `present`: they are not here. */
+  prune(after: string, upTo: string, present: Iterable<string>): void {
     this.flush()
-    const row = this.#db.get('SELECT blobs, bytes FROM nodes WHERE peer_id = ?', peerId)
-    return { blobs: Number(row?.['blobs'] ?? 0), bytes: Number(row?.['bytes'] ?? 0) }
+    const keys = new Set([...present].map(keyOf))
+    const sql = 'SELECT key FROM copies WHERE key > ? AND key <= ?'
+    const rows = this.#db.all(sql, bytesOf(keyOf(after)), bytesOf(keyOf(upTo)))
+    const gone = rows.map((row) => row['key'] as Uint8Array).filter((key) => !keys.has(hex(key)))
+    if (gone.length === 0) return
+    this.#db.transaction(() => {
+      for (const key of gone) this.#db.run('DELETE FROM copies WHERE key = ?', key)
+    })
   }
 
   remember(node: KnownNode): void {
     const { peerId, name, weight, zone, storage } = node
     const info = JSON.stringify({ peerId, name, weight, zone, storage })
-    this.#later(() => {
-      this.#db.run('UPDATE nodes SET info = ? WHERE id = ?', info, this.#nodeId(peerId))
-    })
+    const id = this.#idOf(peerId)
+    if (!this.#db.isOpen) return
+    this.#db.transaction(() => this.#db.run('UPDATE nodes SET info = ? WHERE id = ?', info, id))
   }
 
   remembered(): KnownNode[] {
-    this.flush()
     return this.#db
       .all('SELECT info FROM nodes WHERE info IS NOT NULL')
       .map((row) => JSON.parse(String(row['info'])) as KnownNode)
   }
 
+  /** Writes everything now. */
   flush(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    if (this.#pending.length === 0) return
-    const work = this.#pending
-    this.#pending = []
-    try {
-      this.#db.transaction(() => work.forEach((write) => write()))
-    } catch (error) {
-      this.#readNodes()
-      throw error
-    }
+    while (this.#writing.size > 0) this.#writeSome()
+    this.#collect()
+    while (this.#writing.size > 0) this.#writeSome()
   }
 
-  #later(write: () => void): void {
+  #note(hash: string, peerId: string, isHeld: boolean): void {
+    // More than this is not worth its memory: they are hints.
+    if (!this.#db.isOpen || this.#pending.size >= 2 * LEDGER_PENDING_MAX) return
+    const key = keyOf(hash)
+    let facts = this.#pending.get(key)
+    if (!facts) this.#pending.set(key, (facts = new Map()))
+    facts.set(this.#idOf(peerId), isHeld)
+    if (this.#pending.size === LEDGER_PENDING_MAX) this.#flushInTurns()
+    else this.#timer ??= setTimeout(() => this.#flushInTurns(), LEDGER_FLUSH_MS).unref()
+  }
+
+  #flushInTurns(): void {
     if (!this.#db.isOpen) return
-    this.#pending.push(write)
-    this.#timer ??= setTimeout(() => this.#tryFlush(), LEDGER_FLUSH_MS).unref()
-    if (this.#pending.length >= LEDGER_PENDING_MAX) this.#tryFlush()
-  }
-
-  /** A full disk costs facts that a scan finds again; the put they belong to stands. */
-  #tryFlush(): void {
+    if (this.#writing.size === 0) this.#collect()
     try {
-      if (this.#db.isOpen) this.flush()
+      this.#writeSome()
     } catch {
-      // Nothing was promised on these facts.
+      // The disk is full: nothing was promised on these facts.
+      this.#writing.clear()
     }
+    const isMore = this.#writing.size > 0
+    this.#timer = isMore ? setImmediate(() => this.#flushInTurns()) : undefined
   }
 
-  #readNodes(): void {
-    this.#nodes.clear()
-    for (const row of this.#db.all('SELECT id, peer_id FROM nodes')) {
-      this.#nodes.set(String(row['peer_id']), Number(row['id']))
-    }
+  #collect(): void {
+    clearTimeout(this.#timer as NodeJS.Timeout | undefined)
+    this.#timer = undefined
+    // Neighbours share pages, so in order each page is written once.
+    const order = (a: [string, Facts], b: [string, Facts]): number => (a[0] < b[0] ? -1 : 1)
+    this.#writing = new Map([...this.#pending].sort(order))
+    this.#pending = new Map()
   }
 
-  #nodeId(peerId: string): number {
-    let id = this.#nodes.get(peerId)
-    if (id === undefined) {
-      this.#db.run('INSERT INTO nodes (peer_id) VALUES (?)', peerId)
-      id = Number(this.#db.get('SELECT id FROM nodes WHERE peer_id = ?', peerId)?.['id'])
-      this.#nodes.set(peerId, id)
+  #writeSome(): void {
+    const some: [string, Facts][] = []
+    for (const entry of this.#writing) {
+      if (some.push(entry) === LEDGER_BATCH_BLOBS) break
     }
+    if (some.length === 0) return
+    this.#db.transaction(() => {
+      for (const [key, facts] of some) this.#write(key, facts)
+    })
+    for (const [key] of some) this.#writing.delete(key)
+  }
+
+  #write(key: string, facts: Facts): void {
+    const ids = this.#stored(key)
+    const before = ids.size
+    const isChanged = apply(ids, facts)
+    if (!isChanged) return
+    const list = Buffer.alloc(ids.size * ID_BYTES)
+    ;[...ids].forEach((id, index) => list.writeUInt16BE(id, index * ID_BYTES))
+    if (ids.size > 0)
+      this.#db.run('INSERT OR REPLACE INTO copies VALUES (?, ?)', bytesOf(key), list)
+    else if (before > 0) this.#db.run('DELETE FROM copies WHERE key = ?', bytesOf(key))
+  }
+
+  #stored(key: string): Set<number> {
+    const row = this.#db.get('SELECT holders FROM copies WHERE key = ?', bytesOf(key))
+    const list = Buffer.from((row?.['holders'] as Uint8Array | undefined) ?? [])
+    const ids = new Set<number>()
+    for (let at = 0; at < list.length; at += ID_BYTES) ids.add(list.readUInt16BE(at))
+    return ids
+  }
+
+  #idOf(peerId: string): number {
+    const known = this.#ids.get(peerId)
+    if (known !== undefined || !this.#db.isOpen) return known ?? 0
+    this.#db.transaction(() => this.#db.run('INSERT INTO nodes (peer_id) VALUES (?)', peerId))
+    const id = Number(this.#db.get('SELECT id FROM nodes WHERE peer_id = ?', peerId)?.['id'])
+    this.#learn(peerId, id)
     return id
   }
+
+  #learn(peerId: string, id: number): void {
+    this.#ids.set(peerId, id)
+    this.#peerIds.set(id, peerId)
+  }
+}
+
+/** True when it changed anything. */
+function apply(ids: Set<number>, facts: Facts): boolean {
+  let isChanged = false
+  for (const [id, isHeld] of facts) {
+    if (ids.has(id) === isHeld) continue
+    isChanged = true
+    if (isHeld) ids.add(id)
+    else ids.delete(id)
+  }
+  return isChanged
+}
+
+function keyOf(hash: string): string {
+  return hash.slice(0, 2 * KEY_BYTES)
+}
+
+function bytesOf(key: string): Buffer {
+  return Buffer.from(key, 'hex')
+}
+
+function hex(key: Uint8Array): string {
+  return Buffer.from(key).toString('hex')
 }

@@ -123,7 +123,7 @@ export class CopySpread {
       log.debug({ err: error, peerId, hash: blob.hash }, 'copy not written')
       return false
     }
-    copies.held(blob, peerId)
+    copies.held(blob.hash, peerId)
     this.replicas.push(peerId)
     this.#onReplica()
     return true

@@ -8,19 +8,8 @@ import { isDamage } from '../store/index-database.ts'
 const SCHEMA_VERSION = 2
 
 const SCHEMA = `
-  CREATE TABLE nodes (
-    id INTEGER PRIMARY KEY, peer_id TEXT NOT NULL UNIQUE, info TEXT,
-    blobs INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
-  ) STRICT;
-  CREATE TABLE copies (
-    hash BLOB NOT NULL, node INTEGER NOT NULL, size INTEGER NOT NULL, PRIMARY KEY (hash, node)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TRIGGER copies_insert AFTER INSERT ON copies BEGIN
-    UPDATE nodes SET blobs = blobs + 1, bytes = bytes + new.size WHERE id = new.node;
-  END;
-  CREATE TRIGGER copies_delete AFTER DELETE ON copies BEGIN
-    UPDATE nodes SET blobs = blobs - 1, bytes = bytes - old.size WHERE id = old.node;
-  END;
+  CREATE TABLE nodes (id INTEGER PRIMARY KEY, peer_id TEXT NOT NULL UNIQUE, info TEXT) STRICT;
+  CREATE TABLE copies (key BLOB PRIMARY KEY, holders BLOB NOT NULL) STRICT, WITHOUT ROWID;
   CREATE TABLE jobs (
     hash BLOB PRIMARY KEY, size INTEGER NOT NULL, reason TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,

@@ -222,7 +222,7 @@ export class Rebalancer implements Startable {
     const away = [...peers].filter((peerId) => !members.isLive(peerId))
     const lacking = await this.#lacking(page, holders, live, signal)
     const last = page.at(-1)
-    if (last) copies.prune(after, last.hash, new Set(holders.keys()))
+    if (last) copies.prune(after, last.hash, holders.keys())
     const isDraining = this.#components.isDraining()
     const reason = isDraining ? 'drain' : 'membership'
     for (const blob of page) {
@@ -261,7 +261,7 @@ export class Rebalancer implements Startable {
       const held = await client.which(peerId, hashes, signal)
       for (const blob of asked) {
         if (held.has(blob.hash)) {
-          copies.held(blob, peerId)
+          copies.held(blob.hash, peerId)
           continue
         }
         copies.lacks(blob.hash, peerId)

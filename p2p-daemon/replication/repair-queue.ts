@@ -1,5 +1,5 @@
 import type { BlobStat } from '../store/blob-store.ts'
-import { LEDGER_FLUSH_MS } from './constants.ts'
+import { QUEUE_FLUSH_MS } from './constants.ts'
 import { fromKey, toKey, type LedgerDatabase } from './ledger-database.ts'
 
 /** Why a blob needs looking after; see docs/REPLICATION.md. */
@@ -84,7 +84,7 @@ export class RepairQueue {
 
   constructor(db: LedgerDatabase, init: { flushMs?: number } = {}) {
     this.#db = db
-    this.#flushMs = init.flushMs ?? LEDGER_FLUSH_MS
+    this.#flushMs = init.flushMs ?? QUEUE_FLUSH_MS
     db.transaction(() => {
       db.run("UPDATE jobs SET state = 'queued', not_before = 0, again = 0")
     })
@@ -190,16 +190,20 @@ export class RepairQueue {
 
   /** When the next job is due, as performance.now() counts; undefined when none is queued. */
   nextDueMs(): number | undefined {
-    const sql = `SELECT min(not_before) AS due FROM jobs WHERE state = 'queued'`
-    const due = this.#db.get(sql)?.['due']
-    return typeof due === 'number' ? due : undefined
+    const sql = `SELECT not_before FROM jobs WHERE state = 'queued' AND (missing > 0) = ?
+      ORDER BY not_before LIMIT 1`
+    const dues = [0, 1].map((kind) => this.#db.get(sql, kind)?.['not_before'])
+    const times = dues.filter((due) => typeof due === 'number')
+    return times.length > 0 ? Math.min(...times) : undefined
   }
 
   /** Jobs that are due now, counted up to `most`. */
   dueCount(most: number): number {
     const sql = `SELECT count(*) AS count FROM (
-      SELECT 1 FROM jobs WHERE state = 'queued' AND not_before <= ? LIMIT ?)`
-    return Number(this.#db.get(sql, performance.now(), most)?.['count'])
+      SELECT 1 FROM jobs WHERE state = 'queued' AND (missing > 0) = ? AND not_before <= ? LIMIT ?)`
+    const count = (kind: number): number =>
+      Number(this.#db.get(sql, kind, performance.now(), most)?.['count'])
+    return Math.min(count(0) + count(1), most)
   }
 
   count(reason: RepairReason): number {
