@@ -116,7 +116,8 @@ export async function sendError(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const wire = toWireError(error, request.id)
-  if (wire.status >= 500) {
+  // A full quota (507) is the answer to a caller, and nothing that an operator has to mend.
+  if (wire.status >= 500 && wire.status !== 507) {
     const { code, requestId } = wire.body.error
     request.log.error({ err: error, code, requestId }, 'request failed')
   }
