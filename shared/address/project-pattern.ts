@@ -28,7 +28,7 @@ export function parseProjectPattern(text: string): string {
  */
 export function projectMatches(pattern: string, project: string): boolean {
   // What was parsed already is the usual case, and it needs no second look.
-  if (pattern === '*' && PLAIN_LABEL.test(project)) return true
+  if (pattern === '*' && typeof project === 'string' && PLAIN_LABEL.test(project)) return true
   try {
     const wanted = parseProjectPattern(pattern)
     const label = checkLabel('project', project)

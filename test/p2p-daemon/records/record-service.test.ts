@@ -112,8 +112,9 @@ describe('record-service', () => {
     for (const text of ['one', 'two', 'three']) await nodes[0]!.service.write(NAME, content(text))
     expect(away.store.head(NAME)).toBeUndefined()
     network.heal(away.peerId)
-    await expect.poll(() => away.store.head(NAME)?.version, { timeout: 5_000 }).toBe(3)
-    expect(away.store.history(NAME, 10, 10).map((record) => record.version)).toEqual([3, 2, 1])
+    // The head comes first, what lies below it right after.
+    const versions = () => away.store.history(NAME, 10, 10).map((record) => record.version)
+    await expect.poll(versions, { timeout: 10_000 }).toEqual([3, 2, 1])
   })
 
   it('keeps both sides of a fork on every node and shows it', async () => {
@@ -129,7 +130,9 @@ describe('record-service', () => {
     expect(left.store.head(NAME)).not.toEqual(right.store.head(NAME))
     network.isolate(left.peerId)
     network.heal(left.peerId)
-    await expect.poll(() => left.store.forks(NAME) + right.store.forks(NAME)).toBe(2)
+    await expect
+      .poll(() => left.store.forks(NAME) + right.store.forks(NAME), { timeout: 10_000 })
+      .toBe(2)
     const heads = await Promise.all(nodes.map((node) => node.lookup.head(NAME)))
     expect(heads[0]!.record).toEqual(heads[1]!.record)
     expect(heads.map((head) => head.forks)).toEqual([1, 1])
