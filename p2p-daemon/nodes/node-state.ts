@@ -36,15 +36,20 @@ export class NodeState {
     this.#state = state
   }
 
+  /** As it is on a node about which nothing was decided yet. */
+  static fresh(dataDir: string): NodeState {
+    return new NodeState(pathIn(dataDir), { draining: false, removals: [] })
+  }
+
   /** @throws InvalidConfigError when the file is there but cannot be understood */
   static async load(dataDir: string): Promise<NodeState> {
-    const path = join(dataDir, 'config', 'node.json')
+    const path = pathIn(dataDir)
     let text: string
     try {
       text = await readFile(path, 'utf8')
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-      text = '{}'
+      return NodeState.fresh(dataDir)
     }
     try {
       return new NodeState(path, stateSchema.parse(JSON.parse(text)))
@@ -79,4 +84,8 @@ export class NodeState {
     this.#writing = writing.catch(() => undefined)
     return writing
   }
+}
+
+function pathIn(dataDir: string): string {
+  return join(dataDir, 'config', 'node.json')
 }

@@ -38,7 +38,9 @@ export async function replicationStatus(
   const { running, queued, parked, owed, short, handedOff } = queue.totals()
   const rebalance = rebalancer.progress()
   const scanned = rebalance.state === 'scanning' ? rebalance.scannedBlobs : 0
-  const unseen = rebalancer.isSettled() ? 0 : Math.max(1, blobs - scanned)
+  // Where nobody takes copies, none of them has been moved.
+  const unmoved = members.placedCount === 0 ? blobs : 0
+  const unseen = rebalancer.isSettled() ? unmoved : Math.max(1, blobs - scanned)
   return {
     owed,
     underReplicated: members.placedCount < REPLICAS ? blobs : short,

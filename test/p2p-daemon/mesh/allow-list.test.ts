@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -43,6 +43,22 @@ describe('allow-list', () => {
     expect(list.has(a)).toBe(true)
     expect(list.nameOf(a)).toBe('walnut')
     expect(list.has(b)).toBe(false)
+  })
+
+  it('strikes a peer from the file at once, and no other', async () => {
+    await write({ peers: [a, b].map((peerId) => ({ peerId, name: 'x' })) })
+    await list.start()
+    await Promise.all([list.strike((peerId) => peerId === a), list.strike(() => false)])
+    expect(list.peerIds()).toEqual([b])
+    const text = await readFile(join(dataDir, 'config', 'peers.json'), 'utf8')
+    expect(JSON.parse(text)).toEqual({ peers: [{ peerId: b, name: 'x' }] })
+  })
+
+  it('does not write over a file that it cannot read', async () => {
+    await list.start()
+    await write('{"peers": [')
+    await expect(list.strike(() => true)).rejects.toBeInstanceOf(InvalidConfigError)
+    expect(await readFile(join(dataDir, 'config', 'peers.json'), 'utf8')).toBe('{"peers": [')
   })
 
   it('follows the file and tells of each change once', async () => {
