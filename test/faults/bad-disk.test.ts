@@ -7,7 +7,7 @@ import { scrub, waitUntilConverged } from './cluster-status.ts'
 import { DiskOfNode, type Place } from './damage.ts'
 import { beginFault, LONG, READY_MS_MAX, sawReady } from './rounds.ts'
 
-const BLOBS = LONG ? 400 : 240
+const BLOBS = LONG ? 400 : 120
 
 /** Blobs spoilt at a time: half of them are read before the scrub comes. */
 const DAMAGED = LONG ? 100 : 30

@@ -23,6 +23,8 @@ const PUTS_MAX = 5_000
 /** The store tries again every two seconds. */
 const RECOVERY = { timeout: 60_000, interval: 200 }
 
+const TIMEOUT_MS = 3_600_000
+
 const REFUSED = { status: 503, code: 'BZZZ_STORAGE_UNAVAILABLE' }
 
 interface Status {
@@ -44,86 +46,95 @@ async function fill(known: Acknowledged, client: BlobClient) {
 }
 
 describe('a daemon on a disk that takes no more', () => {
-  it('refuses puts while the disk is full and goes on when there is room', async (context) => {
-    const missing = await whyNoMounts()
-    if (missing) return context.skip(missing)
-    const rounds = { short: 1, long: 10 }
-    const { row, random } = beginFault(context, { fault: 'ENOSPC during puts', rounds })
-    const folder = await mkdtemp(join(tmpdir(), 'bzzz-full-'))
-    await using cleanUp = new AsyncDisposableStack()
-    cleanUp.defer(() => rm(folder, { recursive: true }))
-    let refused = 0
-    for (let round = 1; round <= row.rounds; round += 1) {
-      await using disk = await TmpfsMount.create(join(folder, `disk${round}`), DISK_MIB)
-      const ballast = join(disk.path, 'ballast')
-      await writeFile(ballast, Buffer.alloc(BALLAST_BYTES))
-      const daemons = await createDaemons(1, { dataDir: () => join(disk.path, 'data') })
-      await using __ = { [Symbol.asyncDispose]: () => daemons.stop() }
-      const [node] = daemons.nodes
-      await node!.start()
-      const client = new BlobClient(node!.url, daemons.token)
-      const known = new Acknowledged(row, random)
+  it(
+    'refuses puts while full and goes on when there is room',
+    { timeout: TIMEOUT_MS },
+    async (context) => {
+      const missing = await whyNoMounts()
+      if (missing) return context.skip(missing)
+      const rounds = { short: 1, long: 10 }
+      const { row, random } = beginFault(context, { fault: 'ENOSPC during puts', rounds })
+      const folder = await mkdtemp(join(tmpdir(), 'bzzz-full-'))
+      await using cleanUp = new AsyncDisposableStack()
+      cleanUp.defer(() => rm(folder, { recursive: true }))
+      let refused = 0
+      for (let round = 1; round <= row.rounds; round += 1) {
+        await using disk = await TmpfsMount.create(join(folder, `disk${round}`), DISK_MIB)
+        const ballast = join(disk.path, 'ballast')
+        await writeFile(ballast, Buffer.alloc(BALLAST_BYTES))
+        const daemons = await createDaemons(1, { dataDir: () => join(disk.path, 'data') })
+        await using __ = { [Symbol.asyncDispose]: () => daemons.stop() }
+        const [node] = daemons.nodes
+        await node!.start()
+        const client = new BlobClient(node!.url, daemons.token)
+        const known = new Acknowledged(row, random)
 
-      expect(await fill(known, client)).toMatchObject(REFUSED)
-      refused += 1
-      expect(await storeOf(daemons)).toMatchObject({
-        writable: false,
-        reason: 'the disk is full',
-        blobs: known.count,
-      })
-      await known.checkAll(client)
+        expect(await fill(known, client)).toMatchObject(REFUSED)
+        refused += 1
+        expect(await storeOf(daemons)).toMatchObject({
+          writable: false,
+          reason: 'the disk is full',
+          blobs: known.count,
+        })
+        await known.checkAll(client)
 
-      await rm(ballast)
-      await vi.waitFor(
-        async () => expect(await storeOf(daemons)).toMatchObject({ writable: true, reason: null }),
-        RECOVERY,
-      )
-      const before = known.count
-      for (const size of [10, 40 * KiB, 600 * KiB]) {
-        expect((await known.put(client, size)).answer).toMatchObject({ status: 201 })
+        await rm(ballast)
+        await vi.waitFor(
+          async () =>
+            expect(await storeOf(daemons)).toMatchObject({ writable: true, reason: null }),
+          RECOVERY,
+        )
+        const before = known.count
+        for (const size of [10, 40 * KiB, 600 * KiB]) {
+          expect((await known.put(client, size)).answer).toMatchObject({ status: 201 })
+        }
+        expect(known.count).toBe(before + 3)
+        await client.close()
+        await node!.kill()
+        await node!.start()
+        sawReady(row, node!)
+        const again = new BlobClient(node!.url, daemons.token)
+        await known.checkAll(again)
+        await again.close()
+        row.note = `${refused} full disks, each refused with 503 and writable again without a restart`
       }
-      expect(known.count).toBe(before + 3)
-      await client.close()
-      await node!.kill()
-      await node!.start()
-      sawReady(row, node!)
-      const again = new BlobClient(node!.url, daemons.token)
-      await known.checkAll(again)
-      await again.close()
-      row.note = `${refused} full disks, each refused with 503 and writable again without a restart`
-    }
-    expect(row).toMatchObject({ lost: 0, wrong: 0 })
-    expect(row.readyMsMax).toBeLessThan(READY_MS_MAX)
-  })
+      expect(row).toMatchObject({ lost: 0, wrong: 0 })
+      expect(row.readyMsMax).toBeLessThan(READY_MS_MAX)
+    },
+  )
 
-  it('reads on and says why when writes fail with EIO', async (context) => {
-    const missing = await whyNoMounts()
-    if (missing) return context.skip(missing)
-    const rounds = { short: 1, long: 10 }
-    const { row, random } = beginFault(context, { fault: 'EIO during puts', rounds })
-    const folder = await mkdtemp(join(tmpdir(), 'bzzz-eio-'))
-    await using cleanUp = new AsyncDisposableStack()
-    cleanUp.defer(() => rm(folder, { recursive: true }))
-    for (let round = 1; round <= row.rounds; round += 1) {
-      // The file system believes in a disk of four times what lies below it: its writes fail with
-      // EIO from some block on, and what was written before can be read.
-      await using below = await TmpfsMount.create(join(folder, `below${round}`), DISK_MIB)
-      await using disk = await LoopDisk.create(below.path, 4 * DISK_MIB)
-      const daemons = await createDaemons(1, { dataDir: () => join(disk.path, 'data') })
-      await using __ = { [Symbol.asyncDispose]: () => daemons.stop() }
-      const [node] = daemons.nodes
-      await node!.start()
-      const client = new BlobClient(node!.url, daemons.token)
-      const known = new Acknowledged(row, random)
+  it(
+    'reads on and says why when writes fail with EIO',
+    { timeout: TIMEOUT_MS },
+    async (context) => {
+      const missing = await whyNoMounts()
+      if (missing) return context.skip(missing)
+      const rounds = { short: 1, long: 10 }
+      const { row, random } = beginFault(context, { fault: 'EIO during puts', rounds })
+      const folder = await mkdtemp(join(tmpdir(), 'bzzz-eio-'))
+      await using cleanUp = new AsyncDisposableStack()
+      cleanUp.defer(() => rm(folder, { recursive: true }))
+      for (let round = 1; round <= row.rounds; round += 1) {
+        // The file system believes in a disk of four times what lies below it: its writes fail with
+        // EIO from some block on, and what was written before can be read.
+        await using below = await TmpfsMount.create(join(folder, `below${round}`), DISK_MIB)
+        await using disk = await LoopDisk.create(below.path, 4 * DISK_MIB)
+        const daemons = await createDaemons(1, { dataDir: () => join(disk.path, 'data') })
+        await using __ = { [Symbol.asyncDispose]: () => daemons.stop() }
+        const [node] = daemons.nodes
+        await node!.start()
+        const client = new BlobClient(node!.url, daemons.token)
+        const known = new Acknowledged(row, random)
 
-      expect(await fill(known, client)).toMatchObject(REFUSED)
-      const { writable, reason } = await storeOf(daemons)
-      expect(writable).toBe(false)
-      expect(reason).toMatch(/input\/output error|read-only/)
-      await known.checkAll(client)
-      await client.close()
-      row.note = `${round} disks, each refused with 503; last reason: ${reason}`
-    }
-    expect(row).toMatchObject({ lost: 0, wrong: 0 })
-  })
+        expect(await fill(known, client)).toMatchObject(REFUSED)
+        const { writable, reason } = await storeOf(daemons)
+        expect(writable).toBe(false)
+        expect(reason).toMatch(/input\/output error|read-only/)
+        await known.checkAll(client)
+        await client.close()
+        row.note = `${round} disks, each refused with 503; last reason: ${reason}`
+      }
+      expect(row).toMatchObject({ lost: 0, wrong: 0 })
+    },
+  )
 })

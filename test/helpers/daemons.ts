@@ -174,8 +174,9 @@ export async function createDaemons(count: number, init: DaemonsInit = {}): Prom
       DHT_BOOTSTRAP_NODES: `127.0.0.1:${ports[0]}`,
       BZZZ_TOKEN_KEYS_FILE: tokenKeysFile,
       BZZZ_LOG_LEVEL: 'error',
-      // Half the processor time of a start goes into reading the source again.
-      NODE_COMPILE_CACHE: join(dir, 'compile-cache'),
+      // Half the processor time of a start goes into reading the source again. This is the folder
+      // that Node itself would take.
+      NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'),
       ...init.env,
     }
     const dataDir = init.dataDir?.(name) ?? join(dir, name)
