@@ -19,13 +19,13 @@ interface Work {
   bars: Record<string, Bar>
 }
 
-const ROUNDS = 5
+const ROUNDS = 8
 
 const SMALL: Work[] = [
   {
     sizeBytes: KiB,
     label: '1 KiB, 16 writers',
-    blobs: 4000,
+    blobs: 3000,
     inFlight: 16,
     bars: {
       'lmdb, flushed': { atLeast: 1 },
@@ -36,7 +36,7 @@ const SMALL: Work[] = [
   {
     sizeBytes: 64 * KiB,
     label: '64 KiB, 16 writers',
-    blobs: 1000,
+    blobs: 600,
     inFlight: 16,
     bars: { 'lmdb, flushed': { atLeast: 1 } },
   },
@@ -46,7 +46,7 @@ const LARGE: Work[] = [
   {
     sizeBytes: MiB,
     label: '1 MiB, 16 writers',
-    blobs: 100,
+    blobs: 64,
     inFlight: 16,
     bars: { 'write + fsync + rename': { atLeast: 0.8 } },
   },

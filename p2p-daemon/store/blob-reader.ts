@@ -1,4 +1,3 @@
-import { hashBytes } from '../../shared/blob/hash.ts'
 import {
   BlobCorruptError,
   BlobNotFoundError,
@@ -11,6 +10,7 @@ import { ChunkHasher, ChunkHashes } from './chunk-hashes.ts'
 import { CHUNK_BYTES, READ_AHEAD_CHUNKS } from './constants.ts'
 import { type DiskFile, type DiskFiles, errorCode } from './disk-files.ts'
 import type { HashLocks } from './hash-locks.ts'
+import type { HashPool } from './hash-pool.ts'
 import type { PackLog } from './pack-log.ts'
 import { RECORD_HEADER_BYTES } from './pack-record.ts'
 import type { PackSegments } from './pack-segments.ts'
@@ -26,6 +26,7 @@ interface Components {
   packLog: PackLog
   locks: HashLocks
   quarantine: Quarantine
+  hashPool: HashPool
 }
 
 /** Reads blobs and lets nothing pass that was not checked. */
@@ -90,21 +91,27 @@ export class BlobReader {
 
   async #readPacked(hash: string, location: BlobLocation): Promise<Buffer> {
     const { segments, index } = this.#components
-    const buffer = Buffer.allocUnsafe(location.sizeBytes)
-    let count = 0
+    let bytes: Buffer = Buffer.allocUnsafe(location.sizeBytes)
     let reason = 'its bytes have another hash'
     try {
       const position = location.offset + RECORD_HEADER_BYTES
-      count = await segments.read(location.segment, buffer, position)
-      if (count === buffer.byteLength && hashBytes(buffer) === hash) return buffer
-      if (count < buffer.byteLength) reason = 'its segment ends too early'
+      const count = await segments.read(location.segment, bytes, position)
+      if (count < bytes.byteLength) {
+        reason = 'its segment ends too early'
+        bytes = bytes.subarray(0, count)
+      } else {
+        const hashing = this.#components.hashPool.hash(bytes)
+        const hashed = hashing instanceof Promise ? await hashing : hashing
+        bytes = hashed.bytes
+        if (hashed.hash === hash) return bytes
+      }
     } catch (error) {
       reason = readFailure(error)
     }
     const now = index.get(hash)
     // Compaction moved it between the lookup and the read.
     if (now !== undefined && !sameLocation(now, location)) return this.#readPacked(hash, now)
-    return this.#condemn(hash, location, reason, buffer.subarray(0, count))
+    return this.#condemn(hash, location, reason, bytes)
   }
 
   async #readLoose(
@@ -128,7 +135,7 @@ export class BlobReader {
   async #firstChunk(loose: LooseRead, chunk: number): Promise<Uint8Array> {
     const file = await this.#open(loose.hash, loose.location)
     try {
-      return await this.#checked(loose, chunk, await this.#readChunk(file, loose, chunk))
+      return await this.#checkedChunk(file, loose, chunk)
     } finally {
       closeQuietly(file)
     }
@@ -144,18 +151,18 @@ export class BlobReader {
     yield first
     const last = Math.floor(loose.range.end / CHUNK_BYTES)
     const file = await this.#open(loose.hash, loose.location)
-    const ahead: Promise<Buffer>[] = []
+    const ahead: Promise<Uint8Array>[] = []
     try {
       let next = firstChunk + 1
       for (let chunk = firstChunk + 1; chunk <= last; chunk += 1) {
         for (; next <= last && ahead.length < READ_AHEAD_CHUNKS; next += 1) {
-          const reading = this.#readChunk(file, loose, next)
+          const reading = this.#checkedChunk(file, loose, next)
           reading.catch(() => undefined)
           ahead.push(reading)
         }
-        const bytes = await (ahead.shift() as Promise<Buffer>)
+        const bytes = await (ahead.shift() as Promise<Uint8Array>)
         signal?.throwIfAborted()
-        yield await this.#checked(loose, chunk, bytes)
+        yield bytes
       }
     } finally {
       await Promise.allSettled(ahead)
@@ -174,8 +181,10 @@ export class BlobReader {
   }
 
   /** The part of the chunk that was asked for, once the chunk is known to be right. */
-  async #checked(loose: LooseRead, chunk: number, bytes: Buffer): Promise<Uint8Array> {
-    if (hashBytes(bytes) !== loose.hashes.at(chunk)) {
+  async #checkedChunk(file: DiskFile, loose: LooseRead, chunk: number): Promise<Uint8Array> {
+    const read = await this.#readChunk(file, loose, chunk)
+    const { hash, bytes } = await this.#components.hashPool.hash(read)
+    if (hash !== loose.hashes.at(chunk)) {
       return this.#condemn(loose.hash, loose.location, `chunk ${chunk} has another hash`)
     }
     const start = chunk * CHUNK_BYTES
@@ -295,6 +304,18 @@ function closeQuietly(file: DiskFile): void {
   file.close().catch(() => undefined)
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  if (bytes.byteLength > 0) yield bytes
+/** A body of one piece without the promises of a generator: most bodies are one piece. */
+function once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      let left = bytes.byteLength > 0
+      return {
+        next: () => {
+          if (!left) return Promise.resolve({ done: true, value: undefined })
+          left = false
+          return Promise.resolve({ done: false, value: bytes })
+        },
+      }
+    },
+  }
 }

@@ -62,8 +62,14 @@ export const PROBE_INTERVAL_MS = 2000
 /** What a probe writes: enough that a full disk with a few free blocks is still full. */
 export const PROBE_BYTES = 1 * MiB
 
-/** Records collected before a rebuild sorts and inserts them: 100 MiB of memory. */
-export const REBUILD_BATCH_RECORDS = 400_000
+/** Records collected before a rebuild sorts and inserts them: about 40 MiB of memory. */
+export const REBUILD_BATCH_RECORDS = 100_000
+
+/** Threads that hash what is read; two of them hash faster than any disk here reads. */
+export const HASH_WORKERS_MAX = 2
+
+/** From here on hashing takes longer than the way to another thread and back, about 50 us. */
+export const HASH_OFF_THREAD_BYTES_MIN = 512 * KiB
 
 /** Chunks read ahead of the consumer of a large blob: hashing and reading overlap. */
 export const READ_AHEAD_CHUNKS = 2

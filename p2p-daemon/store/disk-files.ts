@@ -62,21 +62,17 @@ class NodeDiskFile implements DiskFile {
     this.#fd = fd
   }
 
-  async read(buffer: Uint8Array, position: number): Promise<number> {
-    let filled = 0
-    while (filled < buffer.byteLength) {
-      const count = await this.#readOnce(buffer, filled, position + filled)
-      if (count === 0) break
-      filled += count
-    }
-    return filled
-  }
-
-  #readOnce(buffer: Uint8Array, offset: number, position: number): Promise<number> {
+  read(buffer: Uint8Array, position: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      read(this.#fd, buffer, offset, buffer.byteLength - offset, position, (error, count) =>
-        error ? reject(error) : resolve(count),
-      )
+      const readFrom = (filled: number) => {
+        const rest = buffer.byteLength - filled
+        read(this.#fd, buffer, filled, rest, position + filled, (error, count) => {
+          if (error !== null) reject(error)
+          else if (count === 0 || count === rest) resolve(filled + count)
+          else readFrom(filled + count)
+        })
+      }
+      readFrom(0)
     })
   }
 

@@ -13,7 +13,9 @@ const NAME_PATTERN = /^(\d{10})\.pack$/
 const UNFINISHED = '.new'
 
 interface ReadHandle {
-  file: Promise<DiskFile>
+  opening: Promise<DiskFile>
+  /** Set once it is open. */
+  file: DiskFile | undefined
   users: number
   evicted: boolean
 }
@@ -109,12 +111,13 @@ export class PackSegments {
 
   /** Fills `buffer` from `position`; resolves to the bytes there were. */
   async read(segment: number, buffer: Uint8Array, position: number): Promise<number> {
-    const open = this.#acquire(segment)
+    const handle = this.#acquire(segment)
     try {
-      return await (await open.file).read(buffer, position)
+      const file = handle.file ?? (await handle.opening)
+      return await file.read(buffer, position)
     } finally {
-      open.users -= 1
-      if (open.evicted && open.users === 0) this.#close(open)
+      handle.users -= 1
+      if (handle.evicted && handle.users === 0) this.#close(handle)
     }
   }
 
@@ -134,33 +137,47 @@ export class PackSegments {
     for (const segment of this.#open.keys()) this.#evict(segment)
   }
 
+  /** The least recently used handle gives way to a new one. */
   #acquire(segment: number): ReadHandle {
     if (this.#closed) throw new StorageUnavailableError('The store is stopped.')
-    let open = this.#open.get(segment)
-    if (open === undefined) {
+    let handle = this.#open.get(segment)
+    if (handle === undefined) {
       const oldest = this.#open.size >= this.#openMax ? this.#open.keys().next().value : undefined
       if (oldest !== undefined) this.#evict(oldest)
-      open = { file: this.open(segment, 'read'), users: 0, evicted: false }
-      open.file.catch(() => this.#open.delete(segment))
+      handle = this.#openHandle(segment)
     } else {
       this.#open.delete(segment)
     }
-    this.#open.set(segment, open)
-    open.users += 1
-    return open
+    this.#open.set(segment, handle)
+    handle.users += 1
+    return handle
+  }
+
+  #openHandle(segment: number): ReadHandle {
+    const opening = this.open(segment, 'read')
+    const handle: ReadHandle = { opening, file: undefined, users: 0, evicted: false }
+    opening.then(
+      (file) => {
+        handle.file = file
+      },
+      () => {
+        if (this.#open.get(segment) === handle) this.#open.delete(segment)
+      },
+    )
+    return handle
   }
 
   #evict(segment: number): void {
-    const open = this.#open.get(segment)
-    if (open === undefined) return
+    const handle = this.#open.get(segment)
+    if (handle === undefined) return
     this.#open.delete(segment)
-    open.evicted = true
-    if (open.users === 0) this.#close(open)
+    handle.evicted = true
+    if (handle.users === 0) this.#close(handle)
   }
 
   /** A handle that was only read from has nothing to lose when its close fails. */
-  #close(open: ReadHandle): void {
-    void open.file.then((file) => file.close()).catch(() => undefined)
+  #close(handle: ReadHandle): void {
+    handle.opening.then((file) => file.close()).catch(() => undefined)
   }
 
   #unfinishedPath(segment: number): string {

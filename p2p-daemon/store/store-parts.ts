@@ -15,6 +15,7 @@ import {
 } from './constants.ts'
 import { type DiskFiles, writeNewFile } from './disk-files.ts'
 import { HashLocks } from './hash-locks.ts'
+import { HashPool } from './hash-pool.ts'
 import { IndexDatabase } from './index-database.ts'
 import { LooseFiles } from './loose-files.ts'
 import { LooseOrphans } from './loose-orphans.ts'
@@ -91,12 +92,14 @@ export async function openStoreParts(
     )
     packLog.resume(recovered)
     const locks = new HashLocks()
-    const shared = { ...components, layout, index, segments, packLog, locks }
+    const hashPool = new HashPool()
+    const shared = { ...components, layout, index, segments, packLog, locks, hashPool }
     const quarantine = new Quarantine(shared)
     for (const { hash, reason } of recovered.corrupt) quarantine.report(hash, reason)
     const close = async () => {
       await packLog.stop()
       segments.closeAll()
+      await hashPool.stop()
       index.close()
     }
     const reader = new BlobReader({ ...shared, quarantine })
