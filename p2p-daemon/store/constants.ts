@@ -47,6 +47,9 @@ export const SEGMENT_FILES_OPEN_MAX = 128
 /** Syncs of large files at a time: they occupy a thread of the four each, and reads need one. */
 export const SYNCS_AT_ONCE_MAX = 3
 
+/** So much of a large put goes to the disk while the rest arrives; smaller gains nothing. */
+export const EARLY_SYNC_BYTES = 4 * MiB
+
 /** Index entries that wait in memory for their SQLite transaction, about 400 bytes each. */
 export const INDEX_PENDING_MAX = 4096
 

@@ -26,6 +26,11 @@ export class Slots {
     this.#max = max
   }
 
+  /** Undefined, and nothing done, when it would have to wait. */
+  runIfFree<T>(work: () => Promise<T>): Promise<T> | undefined {
+    return this.#taken < this.#max ? this.run(work) : undefined
+  }
+
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#taken >= this.#max) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve))

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { ChunkHasher, type ChunkHashes } from './chunk-hashes.ts'
 import { SYNCS_AT_ONCE_MAX } from './constants.ts'
 import { DirectorySyncs } from './directory-syncs.ts'
-import { type DiskFiles, shortWrite } from './disk-files.ts'
+import type { DiskFiles } from './disk-files.ts'
 import { Slots } from './hash-locks.ts'
 import type { StoreLayout } from './store-layout.ts'
 import { secondsSince, type StoreMetrics } from './store-metrics.ts'
+import { TempFile } from './temp-file.ts'
 
 export interface StagedBlob {
   hash: string
@@ -34,41 +35,38 @@ export class LooseFiles {
   }
 
   /**
-   * Writes the chunks to a temporary file, hashing on the way, and syncs it. The next chunk is
-   * received and hashed while the last is written. `refuse` turns a failed write into the error
-   * of the put; an error of the source passes as it is. Nothing is left behind on failure.
+   * Writes the chunks to a temporary file, hashing on the way, and syncs it. `refuse` turns what
+   * the disk says into the error of the put; an error of the source passes as it is. Nothing is
+   * left behind on failure.
    */
   async stage(
-    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    chunks: AsyncIterable<Uint8Array>,
     refuse: (cause: unknown) => Error,
   ): Promise<StagedBlob> {
     const tempPath = join(this.#layout.temp, `${randomUUID()}.part`)
-    const disk = <T>(work: Promise<T>): Promise<T> =>
-      work.catch((error: unknown) => {
+    const onDisk = async <T>(work: Promise<T>): Promise<T> => {
+      try {
+        return await work
+      } catch (error) {
         throw refuse(error)
-      })
-    const file = await disk(this.#files.open(tempPath, 'create'))
+      }
+    }
+    const file = await onDisk(this.#files.open(tempPath, 'create'))
+    const sync = () => this.#timed(file.datasync())
+    const temp = new TempFile({ file, syncs: this.#syncs, sync })
     const hasher = new ChunkHasher()
-    let sizeBytes = 0
-    let writing: Promise<void> = Promise.resolve()
     try {
       for await (const chunk of chunks) {
-        const position = sizeBytes
-        sizeBytes += chunk.byteLength
-        await writing
-        writing = disk(writeFully(file, chunk, position))
-        writing.catch(() => undefined)
+        await onDisk(temp.write(chunk))
         hasher.add(chunk)
       }
-      await writing
-      await disk(this.#syncs.run(() => this.#timed(file.datasync())))
-      return { ...hasher.finish(), sizeBytes, tempPath }
+      await onDisk(temp.finish())
+      return { ...hasher.finish(), sizeBytes: temp.sizeBytes, tempPath }
     } catch (error) {
-      await writing.catch(() => undefined)
       await this.discard(tempPath)
       throw error
     } finally {
-      await file.close().catch(() => undefined)
+      await temp.close()
     }
   }
 
@@ -107,15 +105,6 @@ export class LooseFiles {
     await sync
     this.#metrics.fsync(secondsSince(startedMs))
   }
-}
-
-async function writeFully(
-  file: { write(buffers: readonly Uint8Array[], position: number): Promise<number> },
-  chunk: Uint8Array,
-  position: number,
-): Promise<void> {
-  const written = await file.write([chunk], position)
-  if (written !== chunk.byteLength) throw shortWrite(written)
 }
 
 /** For a put of a blob that is here already: nothing is written, but the bytes must be right. */

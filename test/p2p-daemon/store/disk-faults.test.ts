@@ -71,6 +71,23 @@ describe('disk-store on a failing disk', () => {
     expect(fixture.corrupt).toEqual([])
   })
 
+  it('fails a large put when a sync on the way failed and later ones do not', async () => {
+    const { files, fixture } = await openFaulty()
+    await using _ = fixture
+    const blob = blobOf(6, 24_000_000)
+    let syncs = 0
+    files.fault = (step, path) => {
+      if (step !== 'datasync' || !path.endsWith('.part')) return undefined
+      syncs += 1
+      return syncs === 1 ? 'EIO' : undefined
+    }
+    await expect(fixture.store.put(blob)).rejects.toMatchObject(UNAVAILABLE)
+    files.fault = () => undefined
+    await recovered(fixture)
+    expect(await fixture.store.stat(hashBytes(blob))).toBeUndefined()
+    expect(await readdir(fixture.path('temp'))).toEqual([])
+  })
+
   it('stays read-only while the probe fails', async () => {
     const { files, fixture } = await openFaulty()
     await using _ = fixture
