@@ -5,6 +5,11 @@ export interface RemoteBlob {
   sizeBytes: number
   /** In order, not verified: the receiver hashes what it gets. */
   body: AsyncIterable<Uint8Array>
+  /**
+   * Says that nobody uses this chunk of the body any more, so that what arrives next may have its
+   * memory: its bytes change then. Nothing is lost but speed when it is never called.
+   */
+  release?: (chunk: Uint8Array) => void
 }
 
 export interface FetchOptions {

@@ -16,6 +16,7 @@ import {
 } from './bulk-frame.ts'
 import { proveIdentity, type BulkTLSOptions } from './bulk-identity.ts'
 import { BULK_RANGE_STALLS_MAX, BULK_RANGES_PER_CONNECTION_MAX } from './constants.ts'
+import { writeSoon } from './coalesced-write.ts'
 import { PendingRange } from './pending-range.ts'
 import { fromErrorMessage } from './range-error.ts'
 
@@ -33,6 +34,8 @@ export interface BulkConnectionInit {
   connectTimeoutMs: number
   stallTimeoutMs: number
   keepAliveMs: number
+  /** Memory for what arrives. */
+  allocate: (length: number) => Uint8Array
   /** Called once, also when the connection was closed from here. */
   onClose: (reason: Error) => void
 }
@@ -107,12 +110,13 @@ export class BulkConnection implements FrameHandler {
       throw new OverloadedError('Too many ranges are asked for on this connection.', 1)
     }
     const id = this.#takeId()
-    const range = new PendingRange({ start, length }, () => {
+    const sendCancel = (): void => {
       if (this.#pending.has(id)) this.#socket.write(encodeFrame(id, { type: 'cancel' }))
-    })
+    }
+    const range = new PendingRange({ allocate: this.#init.allocate, sendCancel }, { start, length })
     if (this.#pending.size === 0) this.#silentChecks = 0
     this.#pending.set(id, range)
-    this.#socket.write(encodeFrame(id, { type: 'range', hash, start, length }))
+    writeSoon(this.#socket, encodeFrame(id, { type: 'range', hash, start, length }))
     return range
   }
 

@@ -5,6 +5,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import { BulkConnection, type BulkConnectionInit } from './bulk-connection.ts'
 import type { BulkTLSOptions } from './bulk-identity.ts'
 import type { AheadBudget } from './bulk-pull.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import { BULK_IDLE_TIMEOUT_MS, BULK_RANGES_AHEAD_MAX, FETCHES_PER_PEER_MAX } from './constants.ts'
 import type { TransferMetrics } from './transfer-metrics.ts'
 
@@ -12,6 +13,7 @@ export interface BulkPoolComponents {
   log: Logger
   mesh: Pick<Mesh, 'peer'>
   tls: () => Promise<BulkTLSOptions>
+  buffers: BufferPool
   metrics: TransferMetrics
 }
 
@@ -33,7 +35,7 @@ interface Entry {
   connecting: Promise<BulkConnection>
   connection: BulkConnection | undefined
   fetches: number
-  ahead: number
+  ahead: AheadRanges
   idleTimer: NodeJS.Timeout | undefined
 }
 
@@ -67,7 +69,7 @@ export class BulkPool {
     }
     try {
       const connection = entry.connection ?? (await entry.connecting)
-      return { connection, ahead: budgetOf(entry), reused, release }
+      return { connection, ahead: entry.ahead, reused, release }
     } catch (error) {
       release()
       throw error
@@ -101,7 +103,7 @@ export class BulkPool {
       connecting,
       connection: undefined,
       fetches: 0,
-      ahead: 0,
+      ahead: new AheadRanges(),
       idleTimer: undefined,
     }
     this.#entries.set(peerId, entry)
@@ -114,7 +116,7 @@ export class BulkPool {
   }
 
   async #open(peerId: string, onGone: () => void): Promise<BulkConnection> {
-    const { log, mesh, tls, metrics } = this.#components
+    const { log, mesh, tls, buffers, metrics } = this.#components
     const peer = mesh.peer(peerId)
     if (!peer) throw new PeerUnreachableError('There is no connection to the peer.')
     const host = hostOf(peer.remoteAddress)
@@ -128,6 +130,7 @@ export class BulkPool {
       port: peer.bulkPort,
       peerId,
       tls: await tls(),
+      allocate: (length) => buffers.take(length),
       onClose: (reason) => {
         onGone()
         if (!opened) return
@@ -149,15 +152,16 @@ export class BulkPool {
   }
 }
 
-function budgetOf(entry: Entry): AheadBudget {
-  return {
-    take: () => {
-      if (entry.ahead >= BULK_RANGES_AHEAD_MAX) return false
-      entry.ahead += 1
-      return true
-    },
-    giveBack: () => {
-      entry.ahead -= 1
-    },
+class AheadRanges implements AheadBudget {
+  #taken = 0
+
+  take(): boolean {
+    if (this.#taken >= BULK_RANGES_AHEAD_MAX) return false
+    this.#taken += 1
+    return true
+  }
+
+  giveBack(): void {
+    this.#taken -= 1
   }
 }

@@ -1,23 +1,19 @@
 import { parseHash } from '../../shared/blob/hash.ts'
 import { PeerUnreachableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
-import type { Registry } from '../../shared/metrics/metrics.ts'
+import type { Counter, Histogram, Registry } from '../../shared/metrics/metrics.ts'
 import type { AllowList } from '../mesh/allow-list.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { NodeKey } from '../mesh/node-key.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { BlobTransfer, FetchOptions, RemoteBlob } from './blob-transfer.ts'
 import { createTLSOptions, type BulkTLSOptions } from './bulk-identity.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { BulkListener } from './bulk-listener.ts'
 import { BulkPool, type Lease } from './bulk-pool.ts'
 import { BulkPull } from './bulk-pull.ts'
-import {
-  BODY_START_TIMEOUT_MS,
-  BULK_CONNECT_TIMEOUT_MS,
-  BULK_KEEP_ALIVE_MS,
-  STALL_TIMEOUT_MS,
-} from './constants.ts'
-import { transferMetrics, type TransferMetrics } from './transfer-metrics.ts'
+import { BULK_CONNECT_TIMEOUT_MS, BULK_KEEP_ALIVE_MS, STALL_TIMEOUT_MS } from './constants.ts'
+import { transferMetrics } from './transfer-metrics.ts'
 
 export interface BulkTransferComponents {
   log: Logger
@@ -47,9 +43,11 @@ export interface BulkTransferInit {
  */
 export class BulkTransfer implements BlobTransfer {
   readonly #components: BulkTransferComponents
-  readonly #metrics: TransferMetrics
+  readonly #received: ReturnType<Counter['labels']>
+  readonly #duration: ReturnType<Histogram['labels']>
   readonly #listener: BulkListener
   readonly #pool: BulkPool
+  readonly #buffers = new BufferPool()
   #tls: Promise<BulkTLSOptions> | undefined
   #unsubscribe: (() => void) | undefined
 
@@ -57,7 +55,9 @@ export class BulkTransfer implements BlobTransfer {
     const { nodeKey, allowList, mesh, store } = components
     this.#components = components
     const log = components.log.child({ component: 'bulk-transfer' })
-    const metrics = (this.#metrics = transferMetrics(components.registry))
+    const metrics = transferMetrics(components.registry)
+    this.#received = metrics.bytes.labels({ transport: 'bulk', direction: 'received' })
+    this.#duration = metrics.duration.labels({ transport: 'bulk' })
     const tls = (): Promise<BulkTLSOptions> => (this.#tls ??= createTLSOptions(nodeKey))
     const stallTimeoutMs = init.stallTimeoutMs ?? STALL_TIMEOUT_MS
     this.#listener = new BulkListener(
@@ -65,7 +65,7 @@ export class BulkTransfer implements BlobTransfer {
       { ...init, selfId: nodeKey.peerId, stallTimeoutMs },
     )
     this.#pool = new BulkPool(
-      { log, mesh, tls, metrics },
+      { log, mesh, tls, metrics, buffers: this.#buffers },
       {
         connectTimeoutMs: init.connectTimeoutMs ?? BULK_CONNECT_TIMEOUT_MS,
         keepAliveMs: init.keepAliveMs ?? BULK_KEEP_ALIVE_MS,
@@ -104,22 +104,25 @@ export class BulkTransfer implements BlobTransfer {
   async fetch(peerId: string, hash: string, options: FetchOptions = {}): Promise<RemoteBlob> {
     const { start = 0, signal } = options
     const id = parseHash(hash)
-    const onComplete = this.#metrics.duration.startTimer({ transport: 'bulk' })
+    const startedMs = performance.now()
     for (let isRetry = false; ; isRetry = true) {
       const lease = await this.#lease(peerId, signal)
-      const pull = new BulkPull(lease, { hash: id, start })
-      const onAbort = (): void => pull.cut(signal?.reason as Error)
-      signal?.addEventListener('abort', onAbort, { once: true })
-      const end = (reason: Error): void => {
-        signal?.removeEventListener('abort', onAbort)
-        pull.cut(reason)
-        lease.release()
-      }
+      const pull = new BulkPull(
+        {
+          connection: lease.connection,
+          ahead: lease.ahead,
+          buffers: this.#buffers,
+          onBytes: (bytes) => this.#received.inc(bytes),
+          onEnd: (isComplete) => {
+            lease.release()
+            if (isComplete) this.#duration.observe((performance.now() - startedMs) / 1000)
+          },
+        },
+        { hash: id, start, signal },
+      )
       try {
-        const sizeBytes = await pull.open()
-        return { hash: id, sizeBytes, body: this.#body(pull, { end, onComplete }) }
+        return await pull.open()
       } catch (error) {
-        end(error as Error)
         // The connection may have been dead for a while, with nobody asking anything of it.
         const mayRetry = lease.reused && !isRetry && !signal?.aborted
         if (!mayRetry || !(error instanceof PeerUnreachableError)) throw error
@@ -143,29 +146,5 @@ export class BulkTransfer implements BlobTransfer {
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
-  }
-
-  #body(
-    pull: BulkPull,
-    { end, onComplete }: { end: (reason: Error) => void; onComplete: () => void },
-  ): AsyncIterable<Uint8Array> {
-    const unread = setTimeout(
-      () => end(new PeerUnreachableError('Nobody read the body.')),
-      BODY_START_TIMEOUT_MS,
-    )
-    unread.unref()
-    const received = this.#metrics.bytes.labels({ transport: 'bulk', direction: 'received' })
-    return (async function* () {
-      clearTimeout(unread)
-      try {
-        for await (const chunk of pull.bytes()) {
-          received.inc(chunk.length)
-          yield chunk
-        }
-        onComplete()
-      } finally {
-        end(new PeerUnreachableError('The body was not read to its end.'))
-      }
-    })()
   }
 }

@@ -1,6 +1,11 @@
 import { PeerUnreachableError, ProtocolViolationError } from '../../shared/errors.ts'
 import type { RangeMessage } from './range-message.ts'
 
+export interface PendingRangeComponents {
+  allocate: (length: number) => Uint8Array
+  sendCancel: () => void
+}
+
 export interface RangeAnswer {
   /** Size of the whole blob. */
   sizeBytes: number
@@ -13,7 +18,7 @@ export interface RangeAnswer {
  */
 export class PendingRange {
   readonly #asked: { start: number; length: number }
-  readonly #sendCancel: () => void
+  readonly #components: PendingRangeComponents
   readonly #answer = Promise.withResolvers<RangeAnswer>()
   #buffer: Uint8Array | undefined
   #sizeBytes: number | undefined
@@ -22,9 +27,9 @@ export class PendingRange {
   #cancelled = false
   #silentChecks = 0
 
-  constructor(asked: { start: number; length: number }, sendCancel: () => void) {
+  constructor(components: PendingRangeComponents, asked: { start: number; length: number }) {
+    this.#components = components
     this.#asked = asked
-    this.#sendCancel = sendCancel
     // Ranges asked for ahead may fail before anybody waits for them.
     this.#answer.promise.catch(() => undefined)
   }
@@ -39,7 +44,7 @@ export class PendingRange {
     if (this.#cancelled) return
     this.#cancelled = true
     this.fail(reason)
-    this.#sendCancel()
+    this.#components.sendCancel()
   }
 
   fail(reason: Error): void {
@@ -59,7 +64,7 @@ export class PendingRange {
     this.#silentChecks = 0
     this.#sizeBytes = sizeBytes
     this.#length = lengthExpected
-    if (!this.#cancelled) this.#buffer = Buffer.allocUnsafeSlow(lengthExpected)
+    if (!this.#cancelled) this.#buffer = this.#components.allocate(lengthExpected)
     return this.#isComplete()
   }
 

@@ -18,6 +18,12 @@ export interface PreferredTransferInit {
   portRetryMs?: number
 }
 
+interface Opened {
+  remote: RemoteBlob
+  /** Undefined when it comes over a stream. */
+  bulkPort: number | undefined
+}
+
 /**
  * Bulk connections where they can be had, streams of the mesh otherwise: a peer behind a NAT or a
  * firewall, or without a bulk port, is served all the same. A port that failed is left alone for
@@ -57,39 +63,39 @@ export class PreferredTransfer implements BlobTransfer {
   }
 
   async fetch(peerId: string, hash: string, options: FetchOptions = {}): Promise<RemoteBlob> {
-    const remote = await this.#open(peerId, hash, options)
-    return { ...remote, body: this.#resumed(peerId, remote, options) }
+    const opened = await this.#open(peerId, hash, options)
+    const { remote } = opened
+    const body = this.#resumed(peerId, opened, options)
+    const release = (chunk: Uint8Array): void => remote.release?.(chunk)
+    return { hash: remote.hash, sizeBytes: remote.sizeBytes, body, release }
   }
 
-  async #open(peerId: string, hash: string, options: FetchOptions): Promise<RemoteBlob> {
+  async #open(peerId: string, hash: string, options: FetchOptions): Promise<Opened> {
     const { bulk, stream, mesh } = this.#components
     const port = mesh.peer(peerId)?.bulkPort
-    if (typeof port !== 'number' || this.#hasFailed(peerId, port)) {
-      return stream.fetch(peerId, hash, options)
+    if (typeof port === 'number' && !this.#hasFailed(peerId, port)) {
+      try {
+        return { remote: await bulk.fetch(peerId, hash, options), bulkPort: port }
+      } catch (error) {
+        if (!(error instanceof PeerUnreachableError)) throw error
+        this.#leaveAlone(peerId, port, error)
+      }
     }
-    try {
-      const remote = await bulk.fetch(peerId, hash, options)
-      return { ...remote, body: this.#watched(peerId, port, remote.body) }
-    } catch (error) {
-      if (!(error instanceof PeerUnreachableError)) throw error
-      this.#leaveAlone(peerId, port, error)
-      return stream.fetch(peerId, hash, options)
-    }
+    return { remote: await stream.fetch(peerId, hash, options), bulkPort: undefined }
   }
 
   /** Goes on after a loss for as long as there is progress in between. */
   async *#resumed(
     peerId: string,
-    remote: RemoteBlob,
+    opened: Opened,
     options: FetchOptions,
   ): AsyncGenerator<Uint8Array, void, void> {
-    const { hash, sizeBytes } = remote
-    let { body } = remote
+    const { hash, sizeBytes } = opened.remote
+    let { remote, bulkPort } = opened
     let position = options.start ?? 0
-    let resumes = 0
-    for (;;) {
+    for (let resumes = 0; ;) {
       try {
-        for await (const chunk of body) {
+        for await (const chunk of remote.body) {
           position += chunk.length
           resumes = 0
           yield chunk
@@ -97,28 +103,15 @@ export class PreferredTransfer implements BlobTransfer {
         return
       } catch (error) {
         if (!(error instanceof PeerUnreachableError) || options.signal?.aborted) throw error
+        if (bulkPort !== undefined) this.#leaveAlone(peerId, bulkPort, error)
         if (this.#stopped || resumes >= RESUMES_MAX) throw error
         resumes += 1
         this.#log.debug({ err: error, peerId, hash, position }, 'transfer is taken up again')
       }
-      const rest = await this.#open(peerId, hash, { ...options, start: position })
-      if (rest.sizeBytes !== sizeBytes) {
+      ;({ remote, bulkPort } = await this.#open(peerId, hash, { ...options, start: position }))
+      if (remote.sizeBytes !== sizeBytes) {
         throw new ProtocolViolationError('The peer changed its mind about the size of a blob.')
       }
-      body = rest.body
-    }
-  }
-
-  async *#watched(
-    peerId: string,
-    port: number,
-    body: AsyncIterable<Uint8Array>,
-  ): AsyncGenerator<Uint8Array, void, void> {
-    try {
-      yield* body
-    } catch (error) {
-      if (error instanceof PeerUnreachableError) this.#leaveAlone(peerId, port, error)
-      throw error
     }
   }
 

@@ -39,7 +39,7 @@ const errorSchema = z.object({
 export function encodeMessage(message: RangeMessage): Uint8Array {
   switch (message.type) {
     case 'range': {
-      const bytes = Buffer.alloc(RANGE_MESSAGE_BYTES)
+      const bytes = Buffer.allocUnsafe(RANGE_MESSAGE_BYTES)
       bytes.writeUInt8(RANGE, 0)
       bytes.write(message.hash, 1, 'hex')
       bytes.writeBigUInt64BE(BigInt(message.start), 1 + HASH_BYTES)
@@ -47,7 +47,7 @@ export function encodeMessage(message: RangeMessage): Uint8Array {
       return bytes
     }
     case 'head': {
-      const bytes = Buffer.alloc(HEAD_MESSAGE_BYTES)
+      const bytes = Buffer.allocUnsafe(HEAD_MESSAGE_BYTES)
       bytes.writeUInt8(HEAD, 0)
       bytes.writeBigUInt64BE(BigInt(message.sizeBytes), 1)
       bytes.writeBigUInt64BE(BigInt(message.start), 9)

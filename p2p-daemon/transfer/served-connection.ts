@@ -15,9 +15,11 @@ import {
   BULK_RANGES_SERVED_MAX,
   BULK_SEND_BUFFER_BYTES_MAX,
   BULK_UNSENT_BYTES_MAX,
+  COALESCED_BYTES_MAX,
   RANGE_BYTES_MAX,
   SERVE_IDLE_TIMEOUT_MS,
 } from './constants.ts'
+import { writeNow, writeSoon } from './coalesced-write.ts'
 import { toErrorMessage } from './range-error.ts'
 import { readRange, type Range } from './range-source.ts'
 
@@ -35,6 +37,8 @@ interface ServedConnectionInit {
   stallTimeoutMs: number
 }
 
+const NOTHING = Buffer.alloc(0)
+
 /**
  * The sending side of a bulk connection: answers the ranges a peer asks for, a few at a time, until
  * the peer leaves. At most a chunk for each of those few is in memory, and what the socket was
@@ -49,11 +53,12 @@ export class ServedConnection implements FrameHandler {
   readonly #onSent: (bytes: number) => void
   readonly #stallTimeoutMs: number
   readonly #waiting = new Map<number, Range>()
-  readonly #serving = new Map<number, AbortController>()
+  /** Whether the peer has cancelled it, by request id. */
+  readonly #serving = new Map<number, { cancelled: boolean }>()
+  readonly #gone = new AbortController()
   #taken: PromiseWithResolvers<void> | undefined
   #takenTimer: NodeJS.Timeout | undefined
   #idle: (() => void) | undefined
-  #closed = false
 
   constructor(components: ServedConnectionComponents, init: ServedConnectionInit) {
     const { socket } = components
@@ -82,7 +87,7 @@ export class ServedConnection implements FrameHandler {
 
   /** Lets the ranges asked for end, for as long as `signal` allows, and takes leave. */
   async drain(signal: AbortSignal): Promise<void> {
-    if (this.#closed) return
+    if (this.#gone.signal.aborted) return
     this.#socket.write(encodeFrame(0, { type: 'goodbye' }))
     if (this.#serving.size > 0) {
       await new Promise<void>((resolve) => {
@@ -90,7 +95,7 @@ export class ServedConnection implements FrameHandler {
         signal.addEventListener('abort', () => resolve(), { once: true })
       })
     }
-    if (!signal.aborted && !this.#closed) {
+    if (!signal.aborted && !this.#gone.signal.aborted) {
       // Closed at once, what the peer has sent and nobody read would reset what is on its way.
       await new Promise<void>((resolve) => {
         signal.addEventListener('abort', () => resolve(), { once: true })
@@ -102,13 +107,12 @@ export class ServedConnection implements FrameHandler {
   }
 
   close(reason: Error): void {
-    if (this.#closed) return
-    this.#closed = true
+    if (this.#gone.signal.aborted) return
+    this.#gone.abort(reason)
     if (reason instanceof ProtocolViolationError) {
       this.#log.warn({ err: reason, peerId: this.peerId }, 'peer broke the bulk protocol, cut')
     }
     this.#waiting.clear()
-    for (const serving of this.#serving.values()) serving.abort(reason)
     this.#taken?.reject(reason)
     clearTimeout(this.#takenTimer)
     this.#idle?.()
@@ -116,7 +120,7 @@ export class ServedConnection implements FrameHandler {
   }
 
   onMessage(id: number, message: BulkMessage): void {
-    if (this.#closed) return
+    if (this.#gone.signal.aborted) return
     if (message.type === 'range') this.#onRange(id, message)
     else if (message.type === 'cancel') this.#onCancel(id)
     else if (message.type === 'ping') this.#answer(id, { type: 'pong' })
@@ -140,7 +144,8 @@ export class ServedConnection implements FrameHandler {
 
   /** A range that has just ended is unknown here, and the peer will see that it was complete. */
   #onCancel(id: number): void {
-    this.#serving.get(id)?.abort(new PeerUnreachableError('The peer cancelled the request.'))
+    const serving = this.#serving.get(id)
+    if (serving) serving.cancelled = true
     if (this.#waiting.delete(id)) this.#answer(id, { type: 'cancelled' })
   }
 
@@ -156,9 +161,9 @@ export class ServedConnection implements FrameHandler {
     for (const [id, range] of this.#waiting) {
       if (this.#serving.size >= BULK_RANGES_SERVED_MAX) return
       this.#waiting.delete(id)
-      const cancelled = new AbortController()
-      this.#serving.set(id, cancelled)
-      this.#serve(id, range, cancelled.signal)
+      const state = { cancelled: false }
+      this.#serving.set(id, state)
+      this.#serve(id, range, state)
         .catch((error: Error) => this.close(error))
         .finally(() => {
           this.#serving.delete(id)
@@ -168,35 +173,40 @@ export class ServedConnection implements FrameHandler {
     }
   }
 
-  async #serve(id: number, range: Range, cancelled: AbortSignal): Promise<void> {
+  async #serve(id: number, range: Range, state: { cancelled: boolean }): Promise<void> {
+    let end: BulkMessage | undefined
     try {
-      await this.#sendRange(id, range, cancelled)
+      if (await this.#sendRange(id, range, state)) return
+      end = { type: 'cancelled' }
     } catch (error) {
-      if (this.#closed) return
-      const message = cancelled.aborted ? ({ type: 'cancelled' } as const) : toErrorMessage(error)
-      while (this.#isFull()) await this.#room()
-      this.#socket.write(encodeFrame(id, message))
+      if (this.#gone.signal.aborted) return
+      end = toErrorMessage(error)
     }
+    while (this.#isFull()) await this.#room()
+    this.#socket.write(encodeFrame(id, end))
   }
 
-  async #sendRange(id: number, range: Range, signal: AbortSignal): Promise<void> {
-    const init = { dataBytesMax: RANGE_BYTES_MAX, signal }
+  /** False when it was cancelled on the way. What is left of a chunk then is not sent. */
+  async #sendRange(id: number, range: Range, state: { cancelled: boolean }): Promise<boolean> {
+    const init = { dataBytesMax: RANGE_BYTES_MAX, signal: this.#gone.signal }
     // The head goes out with the first data: two small writes cost as much as one large.
-    let head: Buffer = Buffer.alloc(0)
+    let head: Buffer = NOTHING
     for await (const message of readRange(range, this.#store, init)) {
       while (this.#isFull()) await this.#room()
-      signal.throwIfAborted()
+      if (state.cancelled) return false
       if (message.type === 'head') {
         head = encodeFrame(id, message)
         if (message.length === 0) this.#socket.write(head)
         continue
       }
       const { bytes } = message
-      this.#socket.write(Buffer.concat([head, encodeDataHeader(id, bytes.length)]))
-      this.#socket.write(bytes)
+      const header = Buffer.concat([head, encodeDataHeader(id, bytes.length)])
+      const write = bytes.length > COALESCED_BYTES_MAX ? writeNow : writeSoon
+      write(this.#socket, header, bytes)
       this.#onSent(bytes.length)
-      head = Buffer.alloc(0)
+      head = NOTHING
     }
+    return true
   }
 
   #isFull(): boolean {
@@ -205,7 +215,7 @@ export class ServedConnection implements FrameHandler {
 
   /** Resolves when the peer has taken what was written. Others may have written again by then. */
   #room(): Promise<void> {
-    if (this.#closed) throw new PeerUnreachableError('The connection is closed.')
+    this.#gone.signal.throwIfAborted()
     this.#taken ??= Promise.withResolvers()
     this.#takenTimer ??= setTimeout(
       () => this.close(new PeerUnreachableError('The peer stopped reading.')),

@@ -1,0 +1,39 @@
+import { POOLED_BUFFER_BYTES_MIN, POOLED_BYTES_MAX, RANGE_BYTES_MAX } from './constants.ts'
+
+/**
+ * Memory for what arrives, handed out again when it was released. Memory that never comes back is
+ * the garbage collector's as ever, but then every few megabytes received bring a collection,
+ * which walks everything the node holds: together with fresh pages that takes as long as
+ * receiving.
+ */
+export class BufferPool {
+  /** Free buffers by length, which is a power of two. */
+  readonly #free = new Map<number, ArrayBuffer[]>()
+  /** Buffers in use that came from here; what else is released is ignored. */
+  readonly #lent = new WeakSet<ArrayBufferLike>()
+  #freeBytes = 0
+
+  take(length: number): Uint8Array {
+    if (length < POOLED_BUFFER_BYTES_MIN / 2 || length > RANGE_BYTES_MAX) {
+      return Buffer.allocUnsafeSlow(length)
+    }
+    const size = Math.max(POOLED_BUFFER_BYTES_MIN, 2 ** Math.ceil(Math.log2(length)))
+    let buffer: ArrayBufferLike | undefined = this.#free.get(size)?.pop()
+    if (buffer) this.#freeBytes -= size
+    else buffer = Buffer.allocUnsafeSlow(size).buffer
+    this.#lent.add(buffer)
+    return new Uint8Array(buffer, 0, length)
+  }
+
+  /** Nobody may use the bytes any more. Releasing them twice does no harm. */
+  giveBack(bytes: Uint8Array): void {
+    const { buffer } = bytes
+    if (!this.#lent.delete(buffer) || !(buffer instanceof ArrayBuffer)) return
+    const size = buffer.byteLength
+    if (this.#freeBytes + size > POOLED_BYTES_MAX) return
+    this.#freeBytes += size
+    const free = this.#free.get(size)
+    if (free) free.push(buffer)
+    else this.#free.set(size, [buffer])
+  }
+}
