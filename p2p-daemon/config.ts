@@ -20,7 +20,9 @@ export const daemonConfigSchema = z.object({
   BZZZ_HOST: z.string().default('127.0.0.1').describe('Address that all listeners bind to'),
   BZZZ_HTTP_PORT: port.default(9000).describe('HTTP API for functions and tools'),
   BZZZ_P2P_PORT: port.default(9101).describe('libp2p over TCP'),
-  BZZZ_BULK_PORT: port.default(9200).describe('Bulk blob transfer'),
+  BZZZ_BULK_PORT: port
+    .optional()
+    .describe('Bulk blob transfer; by default the first free port of 9200 to 9300'),
   BZZZ_ANNOUNCE: list
     .default([])
     .describe('Multiaddrs told to peers instead of those listened on, comma separated'),

@@ -25,7 +25,8 @@ import { composeScrub } from './scrub/compose.ts'
 import { createStatus } from './status.ts'
 import { DiskStore } from './store/disk-store.ts'
 import { createStoreMetrics } from './store/store-metrics.ts'
-import { StreamTransfer } from './transfer/stream-transfer.ts'
+import type { BlobTransfer } from './transfer/blob-transfer.ts'
+import { composeTransfer } from './transfer/compose.ts'
 
 /** What every part of the node is given. */
 interface Base {
@@ -84,7 +85,10 @@ async function openStore(
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
   const { mesh, dht, isMember, allowList } = composeMesh(base)
-  const transfer = new StreamTransfer({ log, mesh, store, registry })
+  const transfer = composeTransfer(
+    { log, mesh, allowList, nodeKey, store, registry },
+    { host: base.config.BZZZ_HOST, bulkPort: base.config.BZZZ_BULK_PORT },
+  )
   const records = composeRecords(
     { mesh, dht, blobs: store, isMember, database, log },
     { recordsFile: layout.recordsFile, nodeKey },
@@ -166,7 +170,7 @@ function composeCopies(
     mesh: Libp2pMesh
     allowList: FileAllowList
     store: DiskStore
-    transfer: StreamTransfer
+    transfer: BlobTransfer
     canDrop: () => boolean
     isGarbage: (hash: string) => boolean
   },
