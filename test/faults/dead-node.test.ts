@@ -4,7 +4,7 @@ import { createDaemons, type Daemon, type Daemons } from '../helpers/daemons.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { BlobClient } from './blob-client.ts'
 import { waitUntilConverged } from './cluster-status.ts'
-import { beginFault, READY_MS_MAX, sawReady } from './rounds.ts'
+import { beginFault, sawReady } from './rounds.ts'
 
 /** Puts while all live, and while one is dead, by each of the nodes that are left. */
 const PUTS = 20
@@ -72,7 +72,6 @@ describe('three nodes of which one is dead', () => {
         }
         expect(refused).toBe(0)
         expect(row).toMatchObject({ lost: 0, wrong: 0 })
-        expect(row.readyMsMax).toBeLessThan(READY_MS_MAX)
       } finally {
         await daemons.stop()
       }

@@ -9,7 +9,7 @@ import { createDaemons, type Daemons } from '../helpers/daemons.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { BlobClient } from './blob-client.ts'
 import { LoopDisk, TmpfsMount, whyNoMounts } from './mounts.ts'
-import { beginFault, READY_MS_MAX, sawReady } from './rounds.ts'
+import { beginFault, sawReady } from './rounds.ts'
 
 /** Small, so that it is full soon; a bit over the databases of a node. */
 const DISK_MIB = 64
@@ -99,7 +99,6 @@ describe('a daemon on a disk that takes no more', () => {
         row.note = `${refused} full disks, each refused with 503 and writable again without a restart`
       }
       expect(row).toMatchObject({ lost: 0, wrong: 0 })
-      expect(row.readyMsMax).toBeLessThan(READY_MS_MAX)
     },
   )
 

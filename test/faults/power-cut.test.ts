@@ -8,7 +8,7 @@ import { createDaemons } from '../helpers/daemons.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { BlobClient } from './blob-client.ts'
 import { LoopDisk, whyNoMounts } from './mounts.ts'
-import { beginFault, READY_MS_MAX, sawReady, sleep } from './rounds.ts'
+import { beginFault, sawReady, sleep } from './rounds.ts'
 
 const WRITERS = 8
 
@@ -66,7 +66,6 @@ describe('a daemon whose machine loses its power', () => {
       await client.close()
       expect(known.count).toBeGreaterThan(row.rounds)
       expect(row).toMatchObject({ lost: 0, wrong: 0 })
-      expect(row.readyMsMax).toBeLessThan(READY_MS_MAX)
     },
     TIMEOUT_MS,
   )

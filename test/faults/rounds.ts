@@ -53,9 +53,6 @@ export function beginFault(
   return { row, random: seeded(SEED) }
 }
 
-/** A goal of the project: serving again after a crash, however large the store has grown. */
-export const READY_MS_MAX = 5_000
-
 export function sawReady(row: FaultRow, { readyMs, queuedMs }: Daemon): void {
   row.readyMsMax = Math.max(row.readyMsMax ?? 0, Math.round(readyMs - queuedMs))
 }
