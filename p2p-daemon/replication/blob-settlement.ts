@@ -65,7 +65,8 @@ export class BlobSettlement {
     const { store, members } = this.#components
     const isOwn = (): boolean => members.holders(job.hash).includes(members.selfId)
     const here = await store.stat(job.hash)
-    if (!here && !isOwn()) return { state: 'done', result: 'unneeded' }
+    // A copy that went bad may have stood in for another one, so it is brought back either way.
+    if (!here && !isOwn() && job.reason !== 'corrupt') return { state: 'done', result: 'unneeded' }
     const fetched = here ? undefined : await this.#fetch(job, signal)
     if (fetched && 'state' in fetched) return fetched
     const blob = here ?? fetched!

@@ -50,6 +50,7 @@ export interface ReplicatedStoreInit {
   ackTimeoutMs?: number
   handoffAfterMs?: number
   surplusKeepMs?: number
+  stragglerWaitMs?: number
   stragglerDelayMs?: number
 }
 
@@ -165,7 +166,8 @@ export class ReplicatedStore implements Startable {
       sleep(ms, undefined, { signal }).catch(() => undefined)
     try {
       await Promise.race([spread.enough(needed), waits(receiveTimeoutMs(sizeBytes, baseMs))])
-      if (needed > 1) await Promise.race([spread.finished, waits(STRAGGLER_WAIT_MS)])
+      if (needed === 1 || spread.replicas.length < needed) return
+      await Promise.race([spread.finished, waits(this.#init.stragglerWaitMs ?? STRAGGLER_WAIT_MS)])
     } finally {
       timer.abort()
     }

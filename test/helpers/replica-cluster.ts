@@ -29,6 +29,8 @@ const QUICK = {
   handoffAfterMs: 100,
   surplusKeepMs: 20,
   stragglerDelayMs: 50,
+  // Longer than in a cluster: what a test sees must not hang on how busy the machine is.
+  stragglerWaitMs: 2_000,
   backoffMinMs: 20,
   pauseMs: 0,
   retryMs: 20,
@@ -120,6 +122,7 @@ export class ReplicaCluster {
       { ...QUICK, ...this.#init, ledgerFile },
     )
     node.process = { mesh, replication, registry }
+    if (replication.forgetful) this.#askForRescans(mesh)
     await startAll(replication.parts)
   }
 
@@ -227,6 +230,16 @@ export class ReplicaCluster {
     const store = new WatchedStore({ onCorrupt: (hash) => corrupt.report(hash) })
     store.onDelete = (hash) => this.onDelete(peerId, hash)
     return store
+  }
+
+  /** What a node that knows nothing of its past asks of everybody it meets; see Nodes. */
+  #askForRescans(mesh: MemoryMesh): void {
+    const ask = (peerId: string): void => {
+      const isAlive = this.node(mesh.self.peerId).process?.mesh === mesh
+      if (isAlive) this.node(peerId).process?.replication.rebalancer.request()
+    }
+    mesh.on('join', ({ peerId }) => setImmediate(() => ask(peerId)))
+    for (const { peerId } of mesh.peers()) ask(peerId)
   }
 
   /** Both ends must stay alive and connected until the last byte. */

@@ -51,6 +51,7 @@ function attach(node: TestNode) {
       surplusKeepMs: 50,
       backoffMinMs: 50,
       flushMs: 20,
+      stragglerWaitMs: 5_000,
     },
   )
   const report = async () => ({ ...(await replication.status()), ...(await store.usage()) })

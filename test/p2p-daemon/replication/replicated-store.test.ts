@@ -54,6 +54,24 @@ describe('put', () => {
     expect(await cluster.running('n1').status()).toMatchObject({ owed: 0, underReplicated: 0 })
   })
 
+  it('waits for no disk but the blob’s when every copy was acknowledged', async () => {
+    await cluster.addAll(3)
+    const durable: string[] = []
+    for (const { peerId } of cluster.live()) {
+      const { queue } = cluster.running(peerId)
+      const add = queue.add.bind(queue)
+      queue.add = (request) => {
+        durable.push(request.hash)
+        return add(request)
+      }
+    }
+    await Promise.all(Array.from({ length: 20 }, () => put('n0', randomBytes(100))))
+    expect(durable).toEqual([])
+    await cluster.kill('n2')
+    const { hash } = await put('n0', randomBytes(100))
+    expect(durable).toEqual([hash])
+  })
+
   it('acknowledges with two of three and owes the third, which gets it on its return', async () => {
     await cluster.addAll(3)
     await cluster.kill('n2')
@@ -186,17 +204,19 @@ describe('hand-off', () => {
     expect(await cluster.read('n2', hash)).toEqual(bytes)
   })
 
-  it('is given to nobody when a slow holder is only slow once it has the copy', async () => {
+  it('ends when a holder that was slow has the copy after all', async () => {
     await cluster.addAll(5)
     const bytes = ownOf('n0', 'n1')
     const hash = hashBytes(bytes)
     const holders = cluster.holders('n0', hash)
     const slow = holders.find((peerId) => peerId !== 'n0')!
-    cluster.onFetch = async (_from, to) => {
-      if (to === slow) await new Promise((resolve) => setTimeout(resolve, 400))
-    }
-    const { replicas } = await put('n0', bytes, 'all')
-    expect(replicas).toHaveLength(3)
+    const gate = Promise.withResolvers<void>()
+    cluster.onFetch = (_from, to) => (to === slow ? gate.promise : Promise.resolve())
+    const putting = put('n0', bytes, 'all')
+    await until(async () => (await cluster.copies(hash)).length === 3, 'a stand-in')
+    expect(await cluster.copies(hash)).not.toContain(slow)
+    gate.resolve()
+    expect((await putting).underReplicated).toBe(false)
     await cluster.untilCopies(hash, () => holders)
   })
 })
@@ -259,6 +279,19 @@ describe('read', () => {
     const metrics = await cluster.node('n0').process!.registry.metrics()
     expect(metrics).toContain('bzzz_repairs_total{reason="corrupt",result="repaired"} 1')
     expect(metrics).toContain('bzzz_repair_bytes_total 1000')
+  })
+
+  it('makes good what a stand-in owed when its own copy goes bad', async () => {
+    await cluster.addAll(5)
+    const bytes = strangerTo('n0')
+    const hash = hashBytes(bytes)
+    const holders = cluster.holders('n0', hash)
+    await cluster.kill(holders[0]!)
+    await put('n0', bytes)
+    await cluster.corrupt('n0', hash)
+    expect(await cluster.node('n0').store.verify(hash)).toBe(false)
+    await cluster.start(holders[0]!)
+    await cluster.untilCopies(hash, () => holders)
   })
 
   it('gives a holder that lacks the blob its copy back', async () => {
