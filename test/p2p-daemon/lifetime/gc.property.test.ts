@@ -68,14 +68,14 @@ async function check(nodes: number, partitions: boolean, runs: number): Promise<
 
 describe('collections among writers', { timeout: TIMEOUT_MS }, () => {
   it('delete nothing that is referenced or fresh, and all else, on one node', async () => {
-    await check(1, false, 150)
+    await check(1, false, 100)
   })
 
   it('delete nothing that is referenced or fresh, and all else, on three nodes', async () => {
-    await check(3, false, 60)
+    await check(3, false, 40)
   })
 
   it('lose nothing while nodes come and go', async () => {
-    await check(3, true, 60)
+    await check(3, true, 40)
   })
 })
