@@ -13,6 +13,15 @@ export interface Child<Ready> {
   kill(): Promise<void>
 }
 
+/** What a process of the project says instead when it cannot serve. */
+interface Failed {
+  error: { code: string; message: string }
+}
+
+function isFailed(said: unknown): said is Failed {
+  return typeof said === 'object' && said !== null && 'error' in said
+}
+
 export async function startChild<Ready>(
   module: URL,
   init: { env?: Record<string, string>; args?: readonly string[]; readyMs?: number } = {},
@@ -33,7 +42,11 @@ export async function startChild<Ready>(
     throw new Error(`${module.pathname} ended with ${String(code)} before it served.`)
   })
   try {
-    const [ready] = (await Promise.race([once(child, 'message', { signal }), died])) as [Ready]
+    const said = (await Promise.race([once(child, 'message', { signal }), died])) as [
+      Ready | Failed,
+    ]
+    const [ready] = said
+    if (isFailed(ready)) throw new Error(`${module.pathname} did not start: ${ready.error.message}`)
     return { ready, process: child, stop: () => end('SIGTERM'), kill: () => end('SIGKILL') }
   } catch (error) {
     await end('SIGKILL')
