@@ -21,6 +21,9 @@ const HTTP_PUTS = 200
 const READY_MS_MAX = 10_000
 const MEMORY_MIB_MAX = 400
 
+/** As a process of 400 MiB is told, which must not size its heap by a larger machine. */
+const HEAP = '--max-old-space-size=192 --max-semi-space-size=8'
+
 const TIMEOUT_MS = 3_600_000
 
 async function runStore(...args: string[]): Promise<StoreChildReport> {
@@ -45,7 +48,11 @@ describe('a daemon with very many small blobs', () => {
 
       const daemons = await createDaemons(1, {
         dataDir: () => dataDir,
-        env: { BZZZ_SCRUB_BYTES_PER_SECOND: '1GiB', BZZZ_SCRUB_IO_SHARE: '1' },
+        env: {
+          BZZZ_SCRUB_BYTES_PER_SECOND: '1GiB',
+          BZZZ_SCRUB_IO_SHARE: '1',
+          NODE_OPTIONS: HEAP,
+        },
       })
       cleanUp.defer(() => daemons.stop())
       const node = daemons.nodes[0]!
