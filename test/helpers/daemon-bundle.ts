@@ -1,4 +1,4 @@
-import { symlink } from 'node:fs/promises'
+import { symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -33,6 +33,19 @@ export async function bundleDaemon(dir: string): Promise<URL> {
     banner: { js: REQUIRE },
     logLevel: 'error',
   })
+  // A thread is started from a file beside the code that starts it, so it is a bundle of its own.
+  await build({
+    entryPoints: [fileURLToPath(new URL('p2p-daemon/store/hash-worker.ts', PROJECT))],
+    outfile: join(dir, 'hash-worker.ts'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    external: EXTERNAL,
+    banner: { js: REQUIRE },
+    logLevel: 'error',
+  })
+  await writeFile(join(dir, 'package.json'), '{"type":"module"}')
   await symlink(fileURLToPath(new URL('node_modules', PROJECT)), join(dir, 'node_modules'))
   return pathToFileURL(outfile)
 }
