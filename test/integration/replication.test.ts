@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -127,6 +128,23 @@ describe('replication over a real mesh', () => {
       expect(Buffer.concat(chunks).equals(bytes)).toBe(true)
     }
     await untilCopies(hash, holders('walnut', hash))
+  })
+
+  it('reads on from a replica when the disk gives bad bytes in mid-body', async () => {
+    let bytes: Buffer
+    do bytes = randomBytes(5 * MiB)
+    while (!holders('walnut', hashBytes(bytes)).includes('walnut'))
+    const hash = hashBytes(bytes)
+    await replica('walnut').replication.blobs.put(bytes, { ack: 'all' })
+    const folder = join(cluster.node('walnut').dataDir, 'store', 'blobs', 'data')
+    const file = await open(join(folder, hash.slice(0, 2), hash.slice(2, 4), hash), 'r+')
+    await file.write(Buffer.from('damaged'), 0, 7, 3.5 * MiB)
+    await file.close()
+    const read = await replica('walnut').replication.blobs.get(hash, { start: 10 })
+    const chunks: Uint8Array[] = []
+    for await (const chunk of read.body) chunks.push(chunk)
+    expect(Buffer.concat(chunks).equals(bytes.subarray(10))).toBe(true)
+    expect(await replica('walnut').store.verify(hash)).toBe(true)
   })
 
   it('hands off while a holder is away, and back when it returns', async () => {

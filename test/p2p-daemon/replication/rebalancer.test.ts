@@ -80,6 +80,22 @@ describe('rebalancer', () => {
     await untilPlaced(hashes)
   })
 
+  it('moves what was put while a node counted as gone, however briefly', async () => {
+    cluster = new ReplicaCluster({ awayGraceMs: 50, pageBlobs: 1, pauseMs: 100 })
+    await cluster.addAll(5)
+    const hashes = await fill(6)
+    await untilPlaced(hashes)
+    await cluster.stop('n3')
+    await until(() => cluster.running('n0').members.placedCount === 4, 'n3 to count as gone')
+    const more = Array.from({ length: 10 }, async (_, index) =>
+      cluster.running('n0').blobs.put(Buffer.from(`brief ${index}`), { ack: 'all' }),
+    )
+    const placed = (await Promise.all(more)).map(({ hash }) => hash)
+    // Back before any scan has ended, so the members are again those of the scan before.
+    await cluster.start('n3')
+    await untilPlaced([...hashes, ...placed])
+  })
+
   it('leaves everything as it is while a node is away for a short time', async () => {
     cluster = new ReplicaCluster()
     await cluster.addAll(5)

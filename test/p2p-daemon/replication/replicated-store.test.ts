@@ -99,6 +99,8 @@ describe('put', () => {
   })
 
   it('answers 503 when the quorum is not there, at once when that is known', async () => {
+    await cluster.dispose()
+    cluster = new ReplicaCluster({ ackTimeoutMs: 3_600_000 })
     await cluster.addAll(3)
     await cluster.kill('n1')
     await cluster.kill('n2')
