@@ -6,7 +6,7 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { AllowList } from '../mesh/allow-list.ts'
 import type { BlobStore } from '../store/blob-store.ts'
-import { proveIdentity, type BulkTLSOptions } from './bulk-identity.ts'
+import type { BulkTLSOptions } from './bulk-identity.ts'
 import {
   BULK_CONNECT_TIMEOUT_MS,
   BULK_CONNECTIONS_MAX,
@@ -21,6 +21,8 @@ import type { TransferMetrics } from './transfer-metrics.ts'
 export interface BulkListenerComponents {
   log: Logger
   tls: () => Promise<BulkTLSOptions>
+  /** Resolves to the peer id of the other side: see proveIdentity. */
+  prove: (socket: TLSSocket) => Promise<string>
   allowList: Pick<AllowList, 'has' | 'onChange'>
   store: Pick<BlobStore, 'get'>
   metrics: TransferMetrics
@@ -134,9 +136,9 @@ export class BulkListener implements Startable {
   }
 
   async #accept(socket: TLSSocket): Promise<void> {
-    const { log, store, metrics } = this.#components
+    const { log, store, metrics, prove } = this.#components
     const { stallTimeoutMs } = this.#init
-    const peerId = await proveIdentity(socket)
+    const peerId = await prove(socket)
     // The list may have changed and the node may have stopped while the proof was checked.
     if (!this.#isAllowed(peerId)) {
       throw new PeerUnreachableError(`${peerId} is not on the allow-list.`)

@@ -7,7 +7,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { NodeKey } from '../mesh/node-key.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { BlobTransfer, FetchOptions, RemoteBlob } from './blob-transfer.ts'
-import { createTLSOptions, type BulkTLSOptions } from './bulk-identity.ts'
+import { createTLSOptions, proveIdentity, type BulkTLSOptions } from './bulk-identity.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { BulkListener } from './bulk-listener.ts'
 import { BulkPool, type Lease } from './bulk-pool.ts'
@@ -61,7 +61,7 @@ export class BulkTransfer implements BlobTransfer {
     const tls = (): Promise<BulkTLSOptions> => (this.#tls ??= createTLSOptions(nodeKey))
     const stallTimeoutMs = init.stallTimeoutMs ?? STALL_TIMEOUT_MS
     this.#listener = new BulkListener(
-      { log, tls, allowList, store, metrics },
+      { log, tls, prove: (socket) => proveIdentity(socket), allowList, store, metrics },
       { ...init, selfId: nodeKey.peerId, stallTimeoutMs },
     )
     this.#pool = new BulkPool(
