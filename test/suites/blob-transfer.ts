@@ -217,7 +217,7 @@ function flow(current: Current, { outstandingBytesMax }: TransferSuiteInit): voi
     const { hash } = await source.put(bytes)
     const remote = await transfer.fetch(sourceId, hash)
     expect((await collect(remote)).equals(bytes)).toBe(true)
-    await Promise.all(still.map((reader) => reader.return?.()))
+    await Promise.all(still.map(async (reader) => reader.return?.()))
     await until(() => large.reading === 0, 'the sender to close the blobs')
   })
 }
