@@ -45,7 +45,7 @@ export class SegmentWriter {
   #writing: Promise<unknown> = Promise.resolve()
   #failure: unknown
   readonly #preallocateBytesMax: number
-  /** Size of the file, zeros included. */
+  /** Size of the file, zeros and a batch on its way included. */
   #allocatedBytes: number
   #extending: Promise<void> | undefined
 
@@ -82,14 +82,15 @@ export class SegmentWriter {
       if (payloadBytes > 0) buffers.push(payload)
       offset += RECORD_HEADER_BYTES + payloadBytes
     }
-    // Zeros on their way must not arrive on top of records.
-    if (offset > this.#allocatedBytes) await this.#extending
+    // Zeros must not arrive on top of records: those on their way are waited for, and the sync of
+    // the batch before, which may come to its end first, makes space behind this one.
+    while (offset > this.#allocatedBytes && this.#extending !== undefined) await this.#extending
+    this.#allocatedBytes = Math.max(this.#allocatedBytes, offset)
     const writing = this.#file.write(buffers, start)
     this.#writing = writing.catch(() => undefined)
     const written = await writing
     if (written !== offset - start) throw shortWrite(written)
     this.#writtenBytes = offset
-    this.#allocatedBytes = Math.max(this.#allocatedBytes, offset)
     return records
   }
 
