@@ -216,7 +216,10 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
       },
     },
   )
-  const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed: isMember })
+  // What a node signed while it was a member still stands when it has been removed.
+  const isAuthorAllowed = (peerId: string): boolean =>
+    isMember(peerId) || state.removals.some((removal) => removal.peerId === peerId)
+  const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed })
   return { mesh, dht, isMember, allowList }
 }
 

@@ -137,10 +137,20 @@ export class Members implements Startable {
     const before = this.#view.generation
     this.#view = this.#look()
     if (this.#view.generation === before) return
-    const { members } = this.#view
-    const placed = members.filter((member) => member.placed).map(({ name }) => name)
-    this.#components.log.info({ placed }, 'copies are placed anew')
+    const placed = this.#view.members.filter((member) => member.placed)
+    const names = placed.map(({ name }) => name)
+    this.#components.log.info({ placed: names }, 'copies are placed anew')
+    this.#warnOfWeights(placed)
     for (const listener of this.#changeListeners) listener()
+  }
+
+  /** No node holds two copies of one blob, so more than a third of all weight is not to be had. */
+  #warnOfWeights(placed: readonly Member[]): void {
+    const total = placed.reduce((sum, { weight }) => sum + weight, 0)
+    for (const { name, weight } of placed) {
+      if (placed.length <= REPLICAS || weight * REPLICAS <= total) continue
+      this.#components.log.warn({ name, weight, total }, 'node weighs more than it can hold')
+    }
   }
 
   #look(): View {
