@@ -15,37 +15,31 @@ const EXTERNAL = ['@napi-rs/blake-hash', 'blake3', 'pg-native']
 const REQUIRE = `import { createRequire as requireFor } from 'node:module'
 const require = requireFor(import.meta.url)`
 
+/** Each becomes one file; a worker is looked for beside the bundle under its own name. */
+const ENTRIES = {
+  'daemon.mjs': 'p2p-daemon/main.ts',
+  'hash-worker.ts': 'p2p-daemon/store/hash-worker.ts',
+}
+
 /**
- * The daemon as one file in `dir`: the same source, whose start takes half the processor time.
- * For tests that start it a thousand times.
+ * The daemon as one file and its worker in `dir`: the same source, whose start takes half the
+ * processor time. For tests that start it a thousand times.
  */
 export async function bundleDaemon(dir: string): Promise<URL> {
-  const outfile = join(dir, 'daemon.mjs')
-  await build({
-    entryPoints: [fileURLToPath(new URL('p2p-daemon/main.ts', PROJECT))],
-    outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node24',
-    external: EXTERNAL,
-    define: { BZZZ_BUILD_VERSION: JSON.stringify(VERSION) },
-    banner: { js: REQUIRE },
-    logLevel: 'error',
-  })
-  // A thread is started from a file beside the code that starts it, so it is a bundle of its own.
-  await build({
-    entryPoints: [fileURLToPath(new URL('p2p-daemon/store/hash-worker.ts', PROJECT))],
-    outfile: join(dir, 'hash-worker.ts'),
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node24',
-    external: EXTERNAL,
-    banner: { js: REQUIRE },
-    logLevel: 'error',
-  })
-  await writeFile(join(dir, 'package.json'), '{"type":"module"}')
+  for (const [name, entry] of Object.entries(ENTRIES)) {
+    await build({
+      entryPoints: [fileURLToPath(new URL(entry, PROJECT))],
+      outfile: join(dir, name),
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node24',
+      external: EXTERNAL,
+      define: { BZZZ_BUILD_VERSION: JSON.stringify(VERSION) },
+      banner: { js: REQUIRE },
+      logLevel: 'error',
+    })
+  }
   await symlink(fileURLToPath(new URL('node_modules', PROJECT)), join(dir, 'node_modules'))
-  return pathToFileURL(outfile)
+  return pathToFileURL(join(dir, 'daemon.mjs'))
 }
