@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Server } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 
 import { afterEach, describe, expect, it } from 'vitest'
 
-import { createNodeKey, type NodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
+import { createNodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
 import { createTLSOptions, proveIdentity } from '../../../p2p-daemon/transfer/bulk-identity.ts'
 import {
   BulkListener,
@@ -117,18 +117,17 @@ describe('bulk-listener, which port', () => {
 describe('bulk-listener, before the proof has ended', () => {
   it.each(['accepted', 'refused'] as const)('acts on nothing that is %s later', async (outcome) => {
     const proof = Promise.withResolvers<string>()
-    let slowKey: NodeKey | undefined
+    const slowKey = createNodeKey()
     const { friend, store, port } = await startListener(
       {},
       {
         prove: async (socket) => {
           const proven = await proveIdentity(socket)
-          return proven === slowKey?.peerId ? proof.promise : proven
+          return proven === slowKey.peerId ? proof.promise : proven
         },
         allowList: { has: () => true, onChange: () => () => undefined },
       },
     )
-    slowKey = createNodeKey()
     const { hash } = await store.put(randomBytes(3_000))
     const slow = await connectRaw(port, slowKey)
     slow.send(1, { type: 'range', hash, start: 0, length: 3_000 })
