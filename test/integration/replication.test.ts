@@ -154,7 +154,7 @@ describe('replication over a real mesh', () => {
     await stop('acacia')
     await untilPeers(cluster.node('walnut').mesh, NAMES.length - 2)
     const put = await replica('walnut').replication.blobs.put(bytes)
-    expect(put.replicas).toHaveLength(3)
+    expect(put.replicas.length).toBeGreaterThanOrEqual(2)
     expect(put.replicas).not.toContain(idOf('acacia'))
     await start('acacia')
     await untilCopies(hash, proper)
