@@ -15,11 +15,15 @@ import type { Contender } from './contender.ts'
 const BLAKE3_CODE = 0x1e
 const RAW_CODE = 0x55
 
-export async function openOurs(dir: string): Promise<Contender> {
-  const store = new DiskStore({}, { dataDir: join(dir, 'ours') })
+export async function openOurs(
+  dir: string,
+  init: { name?: string; packBlobBytesMax?: number } = {},
+): Promise<Contender> {
+  const { name = 'bzzz', ...rest } = init
+  const store = new DiskStore({}, { dataDir: join(dir, name), ...rest })
   await store.start()
   return {
-    name: 'bzzz',
+    name,
     put: async (bytes) => (await store.put(bytes)).hash,
     get: async (hash) => {
       let sizeBytes = 0

@@ -30,6 +30,8 @@ class HashThread {
   ask(buffer: ArrayBuffer): Promise<HashAnswer> {
     const worker = (this.#worker ??= this.#start())
     const request: HashRequest = { id: (this.#lastId += 1), buffer }
+    // The process waits for answers, not for an idle thread.
+    worker.ref()
     return new Promise((resolve, reject) => {
       this.#waiting.set(request.id, { resolve, reject })
       worker.postMessage(request, [buffer])
@@ -44,10 +46,10 @@ class HashThread {
 
   #start(): Worker {
     const worker = new Worker(new URL('hash-worker.ts', import.meta.url))
-    worker.unref()
     worker.on('message', (answer: HashAnswer) => {
       this.#waiting.get(answer.id)?.resolve(answer)
       this.#waiting.delete(answer.id)
+      if (this.#waiting.size === 0) worker.unref()
     })
     worker.on('error', () => undefined)
     worker.on('exit', () => {

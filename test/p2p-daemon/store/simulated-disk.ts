@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import type { DiskFile, DiskFiles } from '../../../p2p-daemon/store/disk-files.ts'
 
 /** A write or truncation that the disk has not confirmed. */
-type Change = { at: number; bytes: Buffer } | { size: number }
+type Change = { id: number } & ({ at: number; bytes: Buffer } | { size: number })
 
 const PAGE_BYTES = 4096
 
@@ -14,6 +14,8 @@ class Inode {
   /** What survives a power cut for certain. */
   durable: Buffer = Buffer.alloc(0)
   pending: Change[] = []
+  /** The last change that `durable` has. */
+  durableId = 0
   constructor(number: number) {
     this.number = number
   }
@@ -32,6 +34,7 @@ export class SimulatedDisk implements DiskFiles {
   #durableNames: Names = new Map()
   #inodes = 0
   #cuts = 0
+  #ids = 0
   /** Called before every change; throws to cut the power in the middle of anything. */
   beforeChange: () => void = () => undefined
 
@@ -135,21 +138,30 @@ export class SimulatedDisk implements DiskFiles {
         this.#change()
         // A copy: what the caller does with its buffers later is not on the disk.
         const bytes = Buffer.concat(buffers)
-        inode.pending.push({ at: position, bytes })
+        await this.#aWhile()
+        alive()
+        inode.pending.push({ id: this.#nextId(), at: position, bytes })
         inode.current = written(inode.current, position, bytes)
         return bytes.byteLength
       },
       datasync: async () => {
         alive()
         this.#change()
-        inode.durable = Buffer.from(inode.current)
-        inode.pending = []
+        // What is written while the sync is under way is not part of it.
+        const image = Buffer.from(inode.current)
+        const upTo = inode.pending.at(-1)?.id ?? inode.durableId
+        await this.#aWhile()
+        alive()
+        if (upTo <= inode.durableId) return
+        inode.durable = image
+        inode.durableId = upTo
+        inode.pending = inode.pending.filter(({ id }) => id > upTo)
       },
       sizeBytes: async () => inode.current.byteLength,
       truncate: async (size) => {
         alive()
         this.#change()
-        inode.pending.push({ size })
+        inode.pending.push({ id: this.#nextId(), size })
         inode.current = inode.current.subarray(0, size)
       },
       close: async () => undefined,
@@ -158,6 +170,16 @@ export class SimulatedDisk implements DiskFiles {
 
   #change(): void {
     this.beforeChange()
+  }
+
+  #nextId(): number {
+    this.#ids += 1
+    return this.#ids
+  }
+
+  /** Steps that were asked for together end in any order. */
+  async #aWhile(): Promise<void> {
+    while (this.#random() < 0.4) await new Promise((resolve) => setImmediate(resolve))
   }
 
   #tear(inode: Inode): void {
