@@ -58,8 +58,6 @@ export interface BulkNode {
   /** Makes a peer known and allowed, at a port of 127.0.0.1. */
   meet(peerId: string, port: number | null): void
   told: (number | null)[]
-  /** Open ones, as the metrics have it. */
-  connections(direction: 'inbound' | 'outbound'): Promise<number>
 }
 
 export function createBulkNode(init: Partial<BulkTransferInit> = {}): BulkNode {
@@ -79,11 +77,7 @@ export function createBulkNode(init: Partial<BulkTransferInit> = {}): BulkNode {
     peers.set(peerId, { bulkPort, remoteAddress: '/ip4/127.0.0.1/tcp/4001' })
     parts.allowList.add(peerId)
   }
-  const connections = async (direction: 'inbound' | 'outbound'): Promise<number> => {
-    const metric = await parts.registry.getSingleMetric('bzzz_transfer_connections')?.get()
-    return metric?.values.find(({ labels }) => labels['direction'] === direction)?.value ?? 0
-  }
-  return { key, ...parts, transfer, meet, told, connections }
+  return { key, ...parts, transfer, meet, told }
 }
 
 /** A client that a test drives by hand, with the identity of `key` unless told otherwise. */
