@@ -81,7 +81,8 @@ export class BlobPulls {
         const body = await source.open()
         lacking.push(...source.lacking)
         if (!body) continue
-        const options = { expectedHash: hash, signal }
+        const onTaken = (chunk: Uint8Array): void => source.release(chunk)
+        const options = { expectedHash: hash, onTaken, signal }
         await this.#components.store.put(paced(body, bucket, signal), options)
         return { found: true, moved: true, lacking }
       } catch (error) {

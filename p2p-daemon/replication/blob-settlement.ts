@@ -74,13 +74,19 @@ export class BlobSettlement {
     const others = members.holders(job.hash).filter((peerId) => peerId !== members.selfId)
     const copies = await this.#bringTo(others, blob, signal)
     if (job.reason === 'lost_ack') await this.#standIn(blob, copies, signal)
-    const missing = copies.away.length + copies.failed.length
+    const missing = this.#notKnownToHold(job.hash, [...copies.away, ...copies.failed])
     const short = Math.max(0, members.copiesPossible() - 1 - copies.confirmed.length)
     const left = { missing, short }
     if (copies.failed.length > 0) return { state: 'failed', error: copies.error, ...left }
     if (copies.away.length > 0) return { state: 'waiting', waitingFor: copies.away, ...left }
     if (!belongs) return this.#drop(blob, others, signal)
     return { state: 'done', result: copies.moved || fetched ? 'repaired' : 'unneeded' }
+  }
+
+  /** Nodes that do not answer owe nothing if they held the blob when they last did. */
+  #notKnownToHold(hash: string, peerIds: readonly string[]): number {
+    const held = this.#components.copies.holders(hash)
+    return peerIds.filter((peerId) => !held.includes(peerId)).length
   }
 
   /** Brings the blob here, where it belongs. */
@@ -160,6 +166,7 @@ export class BlobSettlement {
     const { client, copies, bucket } = this.#components
     const has = (await client.have(peerId, blob.hash, signal)) !== null
     if (!has) {
+      copies.lacks(blob.hash, peerId)
       await bucket.take(blob.sizeBytes, signal)
       await client.hold(peerId, blob, { signal, ...(heldFor !== undefined && { heldFor }) })
       this.#init.onBytes?.(blob.sizeBytes)

@@ -59,6 +59,10 @@ export const LEDGER_BATCH_BLOBS = 500
 /** Jobs that nobody waits for are written this much later, many in one transaction. */
 export const QUEUE_FLUSH_MS = 500
 
+/** While the disk takes no jobs: how often they are tried again, and how many are kept for it. */
+export const QUEUE_RETRY_MS = 2_000
+export const QUEUE_UNWRITTEN_MAX = 10_000
+
 /** Blobs repaired at the same time; keeps repair from crowding out puts. */
 export const REPAIRS_CONCURRENT_MAX = 4
 

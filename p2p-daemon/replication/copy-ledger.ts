@@ -1,3 +1,4 @@
+import { StorageUnavailableError } from '../../shared/errors.ts'
 import type { NodeInfo } from '../mesh/mesh.ts'
 import { LEDGER_BATCH_BLOBS, LEDGER_FLUSH_MS, LEDGER_PENDING_MAX } from './constants.ts'
 import type { LedgerDatabase } from './ledger-database.ts'
@@ -70,8 +71,9 @@ export class CopyLedger {
     const { peerId, name, weight, zone, storage } = node
     const info = JSON.stringify({ peerId, name, weight, zone, storage })
     const id = this.#idOf(peerId)
-    if (!this.#db.isOpen) return
-    this.#db.transaction(() => this.#db.run('UPDATE nodes SET info = ? WHERE id = ?', info, id))
+    if (id === undefined) return
+    const sql = 'UPDATE nodes SET info = ? WHERE id = ?'
+    this.#try(() => this.#db.transaction(() => this.#db.run(sql, info, id)))
   }
 
   remembered(): KnownNode[] {
@@ -80,7 +82,7 @@ export class CopyLedger {
       .map((row) => JSON.parse(String(row['info'])) as KnownNode)
   }
 
-  /** Writes everything now. */
+  /** Writes everything now. @throws StorageUnavailableError */
   flush(): void {
     while (this.#writing.size > 0) this.#writeSome()
     this.#collect()
@@ -90,10 +92,12 @@ export class CopyLedger {
   #note(hash: string, peerId: string, isHeld: boolean): void {
     // More than this is not worth its memory: they are hints.
     if (!this.#db.isOpen || this.#pending.size >= 2 * LEDGER_PENDING_MAX) return
+    const id = this.#idOf(peerId)
+    if (id === undefined) return
     const key = keyOf(hash)
     let facts = this.#pending.get(key)
     if (!facts) this.#pending.set(key, (facts = new Map()))
-    facts.set(this.#idOf(peerId), isHeld)
+    facts.set(id, isHeld)
     if (this.#pending.size === LEDGER_PENDING_MAX) this.#flushInTurns()
     else this.#timer ??= setTimeout(() => this.#flushInTurns(), LEDGER_FLUSH_MS).unref()
   }
@@ -101,12 +105,7 @@ export class CopyLedger {
   #flushInTurns(): void {
     if (!this.#db.isOpen) return
     if (this.#writing.size === 0) this.#collect()
-    try {
-      this.#writeSome()
-    } catch {
-      // The disk is full: nothing was promised on these facts.
-      this.#writing.clear()
-    }
+    if (!this.#try(() => this.#writeSome())) this.#writing.clear()
     const isMore = this.#writing.size > 0
     this.#timer = isMore ? setImmediate(() => this.#flushInTurns()) : undefined
   }
@@ -152,13 +151,27 @@ export class CopyLedger {
     return ids
   }
 
-  #idOf(peerId: string): number {
+  /** Undefined while the disk takes no new one. */
+  #idOf(peerId: string): number | undefined {
     const known = this.#ids.get(peerId)
-    if (known !== undefined || !this.#db.isOpen) return known ?? 0
-    this.#db.transaction(() => this.#db.run('INSERT INTO nodes (peer_id) VALUES (?)', peerId))
+    if (known !== undefined) return known
+    const insert = (): unknown => this.#db.run('INSERT INTO nodes (peer_id) VALUES (?)', peerId)
+    if (!this.#try(() => this.#db.transaction(insert))) return undefined
     const id = Number(this.#db.get('SELECT id FROM nodes WHERE peer_id = ?', peerId)?.['id'])
     this.#learn(peerId, id)
     return id
+  }
+
+  /** False when the disk refuses, or after the end: nothing was promised on these facts. */
+  #try(write: () => void): boolean {
+    if (!this.#db.isOpen) return false
+    try {
+      write()
+      return true
+    } catch (error) {
+      if (error instanceof StorageUnavailableError) return false
+      throw error
+    }
   }
 
   #learn(peerId: string, id: number): void {

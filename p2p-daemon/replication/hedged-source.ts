@@ -4,7 +4,7 @@ import { HEDGE_DELAY_MS } from './constants.ts'
 
 interface Opened {
   peerId: string
-  body: AsyncIterable<Uint8Array>
+  remote: RemoteBlob
 }
 
 export interface HedgedSourceInit {
@@ -28,6 +28,7 @@ export class HedgedSource {
   readonly #transfer: Pick<BlobTransfer, 'fetch'>
   readonly #init: HedgedSourceInit
   readonly #untried: string[]
+  #remote: RemoteBlob | undefined
   #lastError: unknown
 
   constructor(components: { transfer: Pick<BlobTransfer, 'fetch'> }, init: HedgedSourceInit) {
@@ -47,13 +48,19 @@ export class HedgedSource {
     return undefined
   }
 
+  /** Says that a chunk is no longer used: see RemoteBlob. */
+  release(chunk: Uint8Array): void {
+    this.#remote?.release?.(chunk)
+  }
+
   async *#bytes(first: Opened): AsyncGenerator<Uint8Array> {
     let source: Opened | undefined = first
     let position = 0
     while (source) {
       this.givers.push(source.peerId)
+      this.#remote = source.remote
       try {
-        for await (const chunk of source.body) {
+        for await (const chunk of source.remote.body) {
           position += chunk.length
           yield chunk
         }
@@ -83,7 +90,7 @@ export class HedgedSource {
         const event = await this.#first(waits, this.#untried.length > 0 ? hedgeDelayMs : undefined)
         if (event.type === 'opened') {
           racing.delete(event.peerId)
-          return { peerId: event.peerId, body: event.body }
+          return { peerId: event.peerId, remote: event.remote }
         }
         if (event.type === 'failed') racing.delete(event.peerId)
       }
@@ -98,7 +105,7 @@ export class HedgedSource {
     const both = AbortSignal.any([signal, controller.signal])
     try {
       const remote = await this.#transfer.fetch(peerId, hash, { start, signal: both })
-      return { type: 'opened', peerId, body: remote.body }
+      return { type: 'opened', peerId, remote }
     } catch (error) {
       if (error instanceof BlobNotFoundError) this.lacking.push(peerId)
       else this.#lastError = error
@@ -122,6 +129,6 @@ export class HedgedSource {
 }
 
 type Event =
-  | { type: 'opened'; peerId: string; body: RemoteBlob['body'] }
+  | { type: 'opened'; peerId: string; remote: RemoteBlob }
   | { type: 'failed'; peerId: string }
   | { type: 'slow' }

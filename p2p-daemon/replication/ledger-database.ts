@@ -53,13 +53,13 @@ export class LedgerDatabase {
   readonly created: boolean
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  #isMarkedOpen = false
 
   constructor(file: string) {
     const [db, created] = open(file)
     this.#db = db
     this.created = created
     this.incomplete = created || this.meta('closed') !== 'true'
-    this.transaction(() => this.setMeta('closed', 'false'), { durable: true })
   }
 
   /**
@@ -70,8 +70,11 @@ export class LedgerDatabase {
     try {
       if (options.durable) this.#db.exec('PRAGMA synchronous=FULL')
       this.#db.exec('BEGIN IMMEDIATE')
+      // With the first write, so that it is lost only together with all others.
+      if (!this.#isMarkedOpen) this.setMeta('closed', 'false')
       work()
       this.#db.exec('COMMIT')
+      this.#isMarkedOpen = true
     } catch (error) {
       if (this.#db.isOpen && this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw new StorageUnavailableError('The replica ledger cannot be written.', { cause: error })
@@ -110,6 +113,8 @@ export class LedgerDatabase {
     if (!this.#db.isOpen) return
     try {
       this.transaction(() => this.setMeta('closed', 'true'))
+    } catch {
+      // Without the mark the next start scans, which is right: the last facts were not written.
     } finally {
       this.#db.close()
     }

@@ -53,7 +53,7 @@ export class Rebalancer implements Startable {
   #controller: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
   #wake: () => void = () => undefined
-  #asked = false
+  #isOutdated = false
   #progress: RebalanceProgress = { state: 'idle', scannedBlobs: 0, totalBlobs: 0 }
 
   constructor(components: RebalancerComponents, init: RebalancerInit = {}) {
@@ -65,11 +65,8 @@ export class Rebalancer implements Startable {
       ...init,
     }
     if (components.db.incomplete) this.request()
-    components.members.onChange(() => {
-      // Also when they soon belong where they did before: meanwhile puts went elsewhere.
-      this.#outdate()
-      this.#wake()
-    })
+    // Also when they soon belong where they did before: meanwhile puts went elsewhere.
+    components.members.onChange(() => this.request())
     components.members.onReturn((peerId) => {
       if (this.#unasked().includes(peerId)) this.request()
     })
@@ -91,7 +88,6 @@ export class Rebalancer implements Startable {
 
   /** Looks at everything again, from the start. */
   request(): void {
-    this.#asked = true
     this.#outdate()
     this.#wake()
   }
@@ -107,13 +103,22 @@ export class Rebalancer implements Startable {
 
   #isStale(): boolean {
     const { db, members } = this.#components
-    return this.#asked || db.meta('scanned') !== members.generation
+    return this.#isOutdated || db.meta('scanned') !== members.generation
   }
 
   /** What the last scan found holds no more, over a restart too. */
   #outdate(): void {
-    const { db } = this.#components
-    if (db.isOpen) db.transaction(() => db.setMeta('scanned', ''))
+    const { db, log } = this.#components
+    this.#isOutdated = true
+    if (!db.isOpen) return
+    try {
+      db.transaction(() => {
+        db.setMeta('scanned', '')
+        db.setMeta('scanning', '')
+      })
+    } catch (error) {
+      log.warn({ err: error }, 'the ledger cannot be written')
+    }
   }
 
   /** Nodes that were away when they should have been asked; another scan begins on their return. */
@@ -156,7 +161,7 @@ export class Rebalancer implements Startable {
     const { db, store, members, queue, log } = this.#components
     const { generation } = members
     let after = this.#cursor(generation)
-    this.#asked = false
+    this.#isOutdated = false
     const unasked = new Set<string>()
     const { blobs } = await store.usage()
     const passed = after === '' ? 0 : Number(db.meta('passed') ?? 0)
@@ -165,7 +170,7 @@ export class Rebalancer implements Startable {
       await this.#room(signal)
       const page = await this.#page(after, signal)
       for (const peerId of await this.#look(page, after, signal)) unasked.add(peerId)
-      if (this.#asked || members.generation !== generation) return
+      if (this.#isOutdated) return
       const last = page.at(-1)
       if (!last || page.length < this.#init.pageBlobs) break
       after = last.hash
@@ -191,7 +196,7 @@ export class Rebalancer implements Startable {
   /** Where an interrupted scan of the same generation stopped; otherwise the start. */
   #cursor(generation: string): string {
     const { db } = this.#components
-    if (!this.#asked && db.meta('scanning') === generation) return db.meta('cursor') ?? ''
+    if (db.meta('scanning') === generation) return db.meta('cursor') ?? ''
     db.transaction(() => {
       db.setMeta('scanning', generation)
       db.setMeta('cursor', '')

@@ -1,5 +1,5 @@
 import type { BlobStat } from '../store/blob-store.ts'
-import { QUEUE_FLUSH_MS } from './constants.ts'
+import { QUEUE_FLUSH_MS, QUEUE_RETRY_MS, QUEUE_UNWRITTEN_MAX } from './constants.ts'
 import { fromKey, toKey, type LedgerDatabase } from './ledger-database.ts'
 
 /** Why a blob needs looking after; see docs/REPLICATION.md. */
@@ -85,9 +85,10 @@ export class RepairQueue {
   constructor(db: LedgerDatabase, init: { flushMs?: number } = {}) {
     this.#db = db
     this.#flushMs = init.flushMs ?? QUEUE_FLUSH_MS
-    db.transaction(() => {
-      db.run("UPDATE jobs SET state = 'queued', not_before = 0, again = 0")
-    })
+    // What the run before left behind is due, as soon as the disk takes the first write.
+    const sql = `UPDATE jobs SET state = 'queued', not_before = 0, again = 0
+      WHERE state <> 'queued' OR not_before > 0`
+    this.#pending.push(() => db.run(sql))
   }
 
   /** Called whenever something may have become due. */
@@ -120,7 +121,7 @@ export class RepairQueue {
     )
   }
 
-  /** Takes jobs that are due, those with missing copies first. */
+  /** Takes jobs that are due, those with missing copies first. @throws StorageUnavailableError */
   claim(limit: number): RepairJob[] {
     this.flush()
     const nowMs = performance.now()
@@ -172,7 +173,8 @@ export class RepairQueue {
 
   /** A job that was interrupted by a stop is as if it had not begun. */
   putBack(hash: string): void {
-    this.#db.run("UPDATE jobs SET state = 'queued' WHERE hash = ?", toKey(hash))
+    const sql = "UPDATE jobs SET state = 'queued' WHERE hash = ?"
+    this.#db.transaction(() => this.#db.run(sql, toKey(hash)))
   }
 
   /**
@@ -180,12 +182,14 @@ export class RepairQueue {
    * everything that waits.
    */
   release(peerId?: string): void {
-    this.flush()
+    if (!this.#db.isOpen) return
     this.#releases += 1
     const sql = `UPDATE jobs SET state = 'queued', not_before = 0 WHERE state = 'parked'
       AND (?1 IS NULL OR waiting_for = '' OR instr(waiting_for, ?1) > 0)`
-    this.#db.transaction(() => this.#db.run(sql, peerId === undefined ? null : mark(peerId)))
-    this.#onChange()
+    const mine = peerId === undefined ? null : mark(peerId)
+    // Behind those that wait to be written, which may be among those it is about.
+    this.#pending.push(() => this.#db.run(sql, mine))
+    this.#immediate ??= setImmediate(() => this.#commit())
   }
 
   /** When the next job is due, as performance.now() counts; undefined when none is queued. */
@@ -251,10 +255,18 @@ export class RepairQueue {
       this.#db.transaction(() => work.forEach((write) => write()), { durable })
       for (const { resolve } of waiters) resolve()
     } catch (error) {
-      // What nobody waits for is found again by a scan.
       for (const { reject } of waiters) reject(error)
+      this.#keep(work)
+      return
     }
     this.#onChange()
+  }
+
+  /** The disk refused: what nobody is told of is tried again, as much as memory is worth it. */
+  #keep(work: (() => void)[]): void {
+    if (!this.#db.isOpen) return
+    this.#pending.unshift(...work.slice(0, QUEUE_UNWRITTEN_MAX))
+    this.#timer ??= setTimeout(() => this.#commit(), QUEUE_RETRY_MS).unref()
   }
 
   #insert(request: RepairRequest): void {

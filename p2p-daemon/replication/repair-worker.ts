@@ -1,7 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { BlobSettlement, Settled } from './blob-settlement.ts'
 import {
+  QUEUE_RETRY_MS,
   REPAIR_BACKOFF_MAX_MS,
   REPAIR_BACKOFF_MIN_MS,
   REPAIR_POLL_MS,
@@ -21,6 +24,8 @@ export interface RepairWorkerComponents {
 export interface RepairWorkerInit {
   concurrentMax?: number
   backoffMinMs?: number
+  /** Pause after the queue could not be read or written. */
+  retryMs?: number
 }
 
 /** Works off the repair queue: a few blobs at a time, whatever fails again later. */
@@ -28,6 +33,7 @@ export class RepairWorker implements Startable {
   readonly #components: RepairWorkerComponents
   readonly #concurrentMax: number
   readonly #backoffMinMs: number
+  readonly #retryMs: number
   readonly #running = new Set<Promise<void>>()
   #controller: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
@@ -39,6 +45,7 @@ export class RepairWorker implements Startable {
     this.#components = components
     this.#concurrentMax = init.concurrentMax ?? REPAIRS_CONCURRENT_MAX
     this.#backoffMinMs = init.backoffMinMs ?? REPAIR_BACKOFF_MIN_MS
+    this.#retryMs = init.retryMs ?? QUEUE_RETRY_MS
     components.queue.onChange(() => this.#wakeUp())
   }
 
@@ -73,12 +80,18 @@ export class RepairWorker implements Startable {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { queue } = this.#components
     while (!signal.aborted) {
       this.#woken = false
       const free = this.#paused ? 0 : this.#concurrentMax - this.#running.size
-      for (const job of free > 0 ? queue.claim(free) : []) this.#begin(job, signal)
-      await this.#sleep()
+      try {
+        for (const job of free > 0 ? this.#components.queue.claim(free) : []) {
+          this.#begin(job, signal)
+        }
+        await this.#sleep()
+      } catch (error) {
+        this.#components.log.warn({ err: error }, 'the repair queue cannot be used')
+        await sleep(this.#retryMs, undefined, { signal }).catch(() => undefined)
+      }
     }
     await Promise.all(this.#running)
   }
@@ -92,16 +105,38 @@ export class RepairWorker implements Startable {
   }
 
   async #repair(job: RepairJob, signal: AbortSignal): Promise<void> {
-    const { queue, settlement, log, onRepair } = this.#components
+    const { settlement, log, onRepair } = this.#components
+    let settled: Settled | undefined
     try {
-      const settled = await settlement.settle(job, signal)
-      this.#record(job, settled)
-      if (settled.state !== 'later') onRepair?.(job.reason, resultOf(settled))
+      settled = await settlement.settle(job, signal)
     } catch (error) {
-      if (signal.aborted) return queue.putBack(job.hash)
-      log.warn({ err: error, hash: job.hash, reason: job.reason }, 'repair failed')
-      this.#record(job, { state: 'failed', error, missing: 1, short: 0 })
-      onRepair?.(job.reason, 'failed')
+      if (!signal.aborted) {
+        log.warn({ err: error, hash: job.hash, reason: job.reason }, 'repair failed')
+        settled = { state: 'failed', error, missing: 1, short: 0 }
+      }
+    }
+    await this.#recordFor(job, settled, signal)
+    if (settled && settled.state !== 'later') onRepair?.(job.reason, resultOf(settled))
+  }
+
+  /** Until the disk takes it: a job whose end is not written would never be looked at again. */
+  async #recordFor(
+    job: RepairJob,
+    settled: Settled | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { queue, log } = this.#components
+    for (;;) {
+      try {
+        if (settled) this.#record(job, settled)
+        else queue.putBack(job.hash)
+        return
+      } catch (error) {
+        // Left as it is, it is due again after the next start.
+        if (signal.aborted) return
+        log.warn({ err: error, hash: job.hash }, 'the end of a repair cannot be written')
+        await sleep(this.#retryMs, undefined, { signal }).catch(() => undefined)
+      }
     }
   }
 

@@ -7,6 +7,11 @@ export interface PutOptions {
   expectedSizeBytes?: number
   /** Refuse with BodyTooLargeError as soon as more than this has arrived. */
   sizeBytesMax?: number
+  /**
+   * Called with chunks of the source that the put has no more use for, so that their memory may
+   * hold something else. What it is not called with is left to the garbage collector.
+   */
+  onTaken?: (chunk: Uint8Array) => void
   signal?: AbortSignal
 }
 

@@ -50,8 +50,8 @@ export const SYNCS_AT_ONCE_MAX = 3
 /** So much of a large put goes to the disk while the rest arrives; smaller gains nothing. */
 export const EARLY_SYNC_BYTES = 4 * MiB
 
-/** Index entries that wait in memory for their SQLite transaction, about 400 bytes each. */
-export const INDEX_PENDING_MAX = 4096
+/** Index entries of one SQLite transaction: more would hold the event loop up for 20 ms. */
+export const INDEX_PENDING_MAX = 512
 
 /** Longest time an entry waits for its transaction when nothing else happens. */
 export const INDEX_FLUSH_MS = 200

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 
 import { hashBytes, parseHash } from '../../shared/blob/hash.ts'
-import { HashMismatchError, StorageUnavailableError } from '../../shared/errors.ts'
+import {
+  DataFolderUnwritableError,
+  HashMismatchError,
+  StorageUnavailableError,
+} from '../../shared/errors.ts'
 import type {
   BlobRead,
   BlobStat,
@@ -23,7 +27,7 @@ import {
 import { type DiskFiles, NodeDiskFiles } from './disk-files.ts'
 import { hashOnly } from './loose-files.ts'
 import type { CompactionResult } from './pack-compaction.ts'
-import { type StoreHealth, WriteGate } from './store-health.ts'
+import { refusalText, type StoreHealth, WriteGate } from './store-health.ts'
 import { NO_STORE_LOG, type StoreLog } from './store-log.ts'
 import { NO_STORE_METRICS, secondsSince, type StoreMetrics } from './store-metrics.ts'
 import { openStoreParts, probeWrites, type StoreParts } from './store-parts.ts'
@@ -88,11 +92,17 @@ export class DiskStore implements BlobStore {
     this.#gate = new WriteGate({ log: this.#log }, this.#init)
   }
 
-  /** @throws DataFolderLockedError, DataFolderForeignError, DataFolderNewerError */
+  /**
+   * @throws DataFolderLockedError, DataFolderForeignError, DataFolderNewerError,
+   *   DataFolderUnwritableError
+   */
   start(options: { signal?: AbortSignal } = {}): Promise<void> {
     this.#starting ??= this.#start(options.signal).catch((error: unknown) => {
       this.#starting = undefined
-      throw error
+      const reason = refusalText(error)
+      if (reason === undefined) throw error
+      const message = `${this.#init.dataDir} cannot be used: ${reason}.`
+      throw new DataFolderUnwritableError(message, { cause: error })
     })
     return this.#starting
   }
@@ -165,10 +175,12 @@ export class DiskStore implements BlobStore {
       // Only a full chunk can be followed by another.
       const second = head.byteLength === CHUNK_BYTES ? await chunks.next() : undefined
       if (head.byteLength <= packBlobBytesMax && (second === undefined || second.done === true)) {
-        return await this.#putPacked(parts, head, expected, options.signal)
+        const result = await this.#putPacked(parts, head, expected, options.signal)
+        options.onTaken?.(head)
+        return result
       }
       const begun = second === undefined || second.done === true ? [head] : [head, second.value]
-      return await this.#putLoose(parts, chained(begun, chunks), expected)
+      return await this.#putLoose(parts, chained(begun, chunks), { ...options, expected })
     } finally {
       await chunks.return(undefined)
     }
@@ -327,7 +339,7 @@ export class DiskStore implements BlobStore {
   async #putLoose(
     parts: StoreParts,
     chunks: AsyncIterable<Uint8Array>,
-    expected: string | undefined,
+    { expected, onTaken }: { expected: string | undefined; onTaken?: PutOptions['onTaken'] },
   ): Promise<PutResult> {
     const { index, loose, locks, packLog } = parts
     if (expected !== undefined && (await this.touch(expected)) !== undefined) {
@@ -335,7 +347,7 @@ export class DiskStore implements BlobStore {
       assertExpected(known.hash, expected)
       return { ...known, existed: true }
     }
-    const staged = await loose.stage(chunks, (cause) => this.#gate.refuse(cause))
+    const staged = await loose.stage(chunks, (cause) => this.#gate.refuse(cause), onTaken)
     const { hash, sizeBytes } = staged
     let published = false
     try {

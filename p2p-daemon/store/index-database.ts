@@ -1,7 +1,11 @@
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
 
-import { DataFolderLockedError, DataFolderNewerError } from '../../shared/errors.ts'
+import {
+  DataFolderLockedError,
+  DataFolderNewerError,
+  StorageUnavailableError,
+} from '../../shared/errors.ts'
 import type { BlobLocation } from './blob-location.ts'
 import type { BlobStat } from './blob-store.ts'
 
@@ -45,21 +49,26 @@ type MetaKey = 'complete' | 'blobs' | 'bytes' | 'sequence'
  */
 export class IndexDatabase {
   readonly #db: DatabaseSync
+  readonly #path: string
   readonly #statements = new Map<string, StatementSync>()
 
-  private constructor(db: DatabaseSync) {
+  private constructor(db: DatabaseSync, path: string) {
     this.#db = db
+    this.#path = path
   }
 
   /** Holds the file alone until `close`. A file that is no database is replaced by an empty one. */
   static open(path: string): IndexDatabase {
     try {
-      return IndexDatabase.#openOnce(path)
+      const database = IndexDatabase.#openOnce(path)
+      if (!existsSync(damagedPath(path))) return database
+      database.close()
     } catch (error) {
       if (!isDamage(error)) throw error
-      for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
-      return IndexDatabase.#openOnce(path)
     }
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true })
+    rmSync(damagedPath(path), { force: true })
+    return IndexDatabase.#openOnce(path)
   }
 
   static #openOnce(path: string): IndexDatabase {
@@ -71,8 +80,10 @@ export class IndexDatabase {
       if (version > SCHEMA_VERSION) {
         throw new DataFolderNewerError(`${path} was written by a newer release.`)
       }
-      db.exec(`BEGIN IMMEDIATE; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`)
-      return new IndexDatabase(db)
+      // The lock is taken either way; on a full disk only the first start has to write.
+      if (version === SCHEMA_VERSION) db.exec('BEGIN IMMEDIATE; ROLLBACK')
+      else db.exec(`BEGIN IMMEDIATE; ${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION}; COMMIT`)
+      return new IndexDatabase(db, path)
     } catch (error) {
       db.close()
       if (sqliteCode(error) === SQLITE_BUSY) {
@@ -87,10 +98,10 @@ export class IndexDatabase {
   }
 
   transaction(work: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE')
+    this.#guarded(() => this.#db.exec('BEGIN IMMEDIATE'))
     try {
       work()
-      this.#db.exec('COMMIT')
+      this.#guarded(() => this.#db.exec('COMMIT'))
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw error
@@ -250,16 +261,32 @@ export class IndexDatabase {
   }
 
   #get(sql: string, ...values: SQLInputValue[]): Record<string, unknown> | undefined {
-    return this.#statement(sql).get(...values)
+    return this.#guarded(() => this.#statement(sql).get(...values))
   }
 
   #all(sql: string, ...values: SQLInputValue[]): Record<string, unknown>[] {
-    return this.#statement(sql).all(...values)
+    return this.#guarded(() => this.#statement(sql).all(...values))
   }
 
   #run(sql: string, ...values: SQLInputValue[]): number {
-    return Number(this.#statement(sql).run(...values).changes)
+    return Number(this.#guarded(() => this.#statement(sql).run(...values)).changes)
   }
+
+  /** Damage that shows up later leaves a mark, and the next start builds the file anew. */
+  #guarded<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (error) {
+      if (!isDamage(error)) throw error
+      writeFileSync(damagedPath(this.#path), '')
+      const message = 'The blob index is damaged; the next start builds it anew from the blobs.'
+      throw new StorageUnavailableError(message, { cause: error })
+    }
+  }
+}
+
+function damagedPath(path: string): string {
+  return `${path}.damaged`
 }
 
 /** The file is no database, or one with broken pages: it is rebuilt rather than trusted. */

@@ -37,11 +37,12 @@ export class LooseFiles {
   /**
    * Writes the chunks to a temporary file, hashing on the way, and syncs it. `refuse` turns what
    * the disk says into the error of the put; an error of the source passes as it is. Nothing is
-   * left behind on failure.
+   * left behind on failure. `onTaken` is called with chunks that are written and hashed.
    */
   async stage(
     chunks: AsyncIterable<Uint8Array>,
     refuse: (cause: unknown) => Error,
+    onTaken: (chunk: Uint8Array) => void = () => undefined,
   ): Promise<StagedBlob> {
     const tempPath = join(this.#layout.temp, `${randomUUID()}.part`)
     const onDisk = async <T>(work: Promise<T>): Promise<T> => {
@@ -55,12 +56,17 @@ export class LooseFiles {
     const sync = () => this.#timed(file.datasync())
     const temp = new TempFile({ file, syncs: this.#syncs, sync })
     const hasher = new ChunkHasher()
+    let before: Uint8Array | undefined
     try {
       for await (const chunk of chunks) {
         await onDisk(temp.write(chunk))
         hasher.add(chunk)
+        // Written, for a write begins when the one before is done.
+        if (before) onTaken(before)
+        before = chunk
       }
       await onDisk(temp.finish())
+      if (before) onTaken(before)
       return { ...hasher.finish(), sizeBytes: temp.sizeBytes, tempPath }
     } catch (error) {
       await this.discard(tempPath)

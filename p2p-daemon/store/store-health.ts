@@ -55,15 +55,15 @@ export class WriteGate {
    * write that failed. A fault of the program passes as it is.
    */
   refuse(cause: unknown): Error {
-    if (cause instanceof StorageUnavailableError) return cause
-    const refused = isDiskError(cause) || errorCode(cause) === 'ERR_SQLITE_ERROR'
-    if (!refused) return cause instanceof Error ? cause : new Error(String(cause))
-    const reason = failureText(cause)
+    const wrapped = cause instanceof StorageUnavailableError
+    const reason = refusalText(wrapped ? cause.cause : cause)
+    if (reason === undefined) return cause instanceof Error ? cause : new Error(String(cause))
     if (this.#health.writable) {
       this.#health = { writable: false, reason, sinceMs: Date.now() }
       this.#log.error({ err: cause, reason }, 'the blob store turned read-only')
     }
     this.#arm()
+    if (wrapped) return cause
     return new StorageUnavailableError(`The disk refused a write: ${reason}.`, { cause })
   }
 
@@ -86,7 +86,8 @@ export class WriteGate {
       this.#health = { writable: true, reason: null, sinceMs: Date.now() }
       this.#log.info({}, 'the blob store takes writes again')
     } catch (error) {
-      this.#health = { ...this.#health, reason: failureText(error) }
+      const reason = refusalText(error) ?? String(error)
+      this.#health = { ...this.#health, reason }
     }
   }
 }
@@ -96,15 +97,17 @@ const FAILURES: Record<string, string> = {
   EDQUOT: 'the disk quota is used up',
   EIO: 'the disk reports an input/output error',
   EROFS: 'the file system is read-only',
+  CORRUPT: 'the blob index is damaged, the next start builds it anew',
 }
 
 /** Primary result codes of SQLite that say what the file system said. */
-const SQLITE_CODES: Record<number, string> = { 8: 'EROFS', 10: 'EIO', 13: 'ENOSPC' }
+const SQLITE_CODES: Record<number, string> = { 8: 'EROFS', 10: 'EIO', 11: 'CORRUPT', 13: 'ENOSPC' }
 
-function failureText(error: unknown): string {
-  const code = sqliteCode(error) ?? errorCode(error)
-  if (code !== undefined) return FAILURES[code] ?? `the file system answered ${code}`
-  return error instanceof Error ? error.message : String(error)
+/** What the disk said, in words; undefined when it was not the disk that failed. */
+export function refusalText(error: unknown): string | undefined {
+  if (!isDiskError(error) && errorCode(error) !== 'ERR_SQLITE_ERROR') return undefined
+  const code = sqliteCode(error) ?? errorCode(error) ?? ''
+  return FAILURES[code] ?? `the file system answered ${code}`
 }
 
 /** The index may notice first that the disk is full; its extended codes keep the primary below. */

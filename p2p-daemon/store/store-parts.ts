@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 
+import { StorageUnavailableError } from '../../shared/errors.ts'
 import { BlobReader } from './blob-reader.ts'
 import {
   BATCH_BYTES_MAX,
@@ -53,11 +54,25 @@ interface Components {
   onProgress: (progress: RebuildProgress) => void
 }
 
+/** An index that shows its damage only now is marked, and built anew at the second try. */
+export async function openStoreParts(
+  components: Components,
+  init: { dataDir: string; segmentBytesMax: number; signal?: AbortSignal | undefined },
+): Promise<StoreParts> {
+  try {
+    return await openOnce(components, init)
+  } catch (error) {
+    if (!(error instanceof StorageUnavailableError)) throw error
+    components.log.warn({ err: error }, 'the blob index is damaged and built anew')
+    return openOnce(components, init)
+  }
+}
+
 /**
  * Opens what lies below the data folder and wires it. The index lock comes before anything is
  * swept or cut: a second process must not touch the files of the first.
  */
-export async function openStoreParts(
+async function openOnce(
   components: Components,
   init: { dataDir: string; segmentBytesMax: number; signal?: AbortSignal | undefined },
 ): Promise<StoreParts> {

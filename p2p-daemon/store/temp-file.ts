@@ -27,7 +27,7 @@ export class TempFile {
     return this.#sizeBytes
   }
 
-  /** Resolves when the write before is done; `chunk` must stay as it is until `finish`. */
+  /** Resolves when the write before is done; `chunk` must stay as it is until then. */
   async write(chunk: Uint8Array): Promise<void> {
     await this.#writing
     if (this.#failure !== undefined) throw this.#failure

@@ -9,8 +9,8 @@ import { POOLED_BUFFER_BYTES_MIN, POOLED_BYTES_MAX, RANGE_BYTES_MAX } from './co
 export class BufferPool {
   /** Free buffers by length, which is a power of two. */
   readonly #free = new Map<number, ArrayBuffer[]>()
-  /** Buffers in use that came from here; what else is released is ignored. */
-  readonly #lent = new WeakSet<ArrayBufferLike>()
+  /** Buffers in use that came from here, and how much of each was asked for. */
+  readonly #lent = new WeakMap<ArrayBufferLike, number>()
   #freeBytes = 0
 
   take(length: number): Uint8Array {
@@ -21,14 +21,18 @@ export class BufferPool {
     let buffer: ArrayBufferLike | undefined = this.#free.get(size)?.pop()
     if (buffer) this.#freeBytes -= size
     else buffer = Buffer.allocUnsafeSlow(size).buffer
-    this.#lent.add(buffer)
+    this.#lent.set(buffer, length)
     return new Uint8Array(buffer, 0, length)
   }
 
-  /** Nobody may use the bytes any more. Releasing them twice does no harm. */
+  /**
+   * Nobody may use the bytes any more. Ignored for what did not come from here, for a part of what
+   * did, as the other part may still be in use, and for what was given back before.
+   */
   giveBack(bytes: Uint8Array): void {
     const { buffer } = bytes
-    if (!this.#lent.delete(buffer) || !(buffer instanceof ArrayBuffer)) return
+    if (this.#lent.get(buffer) !== bytes.length || !(buffer instanceof ArrayBuffer)) return
+    this.#lent.delete(buffer)
     const size = buffer.byteLength
     if (this.#freeBytes + size > POOLED_BYTES_MAX) return
     this.#freeBytes += size

@@ -58,6 +58,8 @@ export interface BulkNode {
   /** Makes a peer known and allowed, at a port of 127.0.0.1. */
   meet(peerId: string, port: number | null): void
   told: (number | null)[]
+  /** Open ones, as the metrics have it. */
+  connections(direction: 'inbound' | 'outbound'): Promise<number>
 }
 
 export function createBulkNode(init: Partial<BulkTransferInit> = {}): BulkNode {
@@ -77,7 +79,11 @@ export function createBulkNode(init: Partial<BulkTransferInit> = {}): BulkNode {
     peers.set(peerId, { bulkPort, remoteAddress: '/ip4/127.0.0.1/tcp/4001' })
     parts.allowList.add(peerId)
   }
-  return { key, ...parts, transfer, meet, told }
+  const connections = async (direction: 'inbound' | 'outbound'): Promise<number> => {
+    const metric = await parts.registry.getSingleMetric('bzzz_transfer_connections')?.get()
+    return metric?.values.find(({ labels }) => labels['direction'] === direction)?.value ?? 0
+  }
+  return { key, ...parts, transfer, meet, told, connections }
 }
 
 /** A client that a test drives by hand, with the identity of `key` unless told otherwise. */
@@ -137,7 +143,7 @@ export interface RawServer {
   connections: RawPeer[]
   /** TCP connections that came and have gone. */
   gone: number
-  close(): Promise<void>
+  close: () => Promise<void>
 }
 
 /** A bulk port with the identity of `key` on which the test does what it likes. */

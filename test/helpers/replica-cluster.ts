@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 
 import { composeReplication, type ReplicationInit } from '../../p2p-daemon/replication/compose.ts'
 import { CorruptReports } from '../../p2p-daemon/replication/corrupt-reports.ts'
@@ -150,6 +151,16 @@ export class ReplicaCluster {
     this.network.isolate(peerId)
     await stopAll(running.replication.parts)
     running.replication.close()
+  }
+
+  /** The disk under the ledger of a node takes nothing until the function returned is called. */
+  lockLedger(peerId: string): () => void {
+    const other = new DatabaseSync(this.node(peerId).ledgerFile)
+    other.exec('BEGIN IMMEDIATE')
+    return () => {
+      other.exec('ROLLBACK')
+      other.close()
+    }
   }
 
   /** A dead node gets a new, empty disk. */

@@ -5,8 +5,8 @@ import { LargeBlob } from './large-blob.ts'
 
 /** What a node offers in a test of transfers: blobs in memory, and troubles on demand. */
 export class SourceStore implements Pick<BlobStore, 'get' | 'stat'> {
-  readonly large = new LargeBlob()
   readonly #memory = new MemoryStore()
+  #large: LargeBlob | undefined
   /** Reads at or after this byte find the copy damaged. */
   corruptFrom: number | undefined
   /** Reads wait for as long as it is set. */
@@ -15,12 +15,17 @@ export class SourceStore implements Pick<BlobStore, 'get' | 'stat'> {
   held = 0
   reads = 0
 
+  /** Made when a test first speaks of it: hashing it takes a while. */
+  get large(): LargeBlob {
+    return (this.#large ??= new LargeBlob())
+  }
+
   put(bytes: Uint8Array): Promise<{ hash: string }> {
     return this.#memory.put(bytes)
   }
 
   async stat(hash: string): Promise<{ hash: string; sizeBytes: number } | undefined> {
-    return (await this.large.stat(hash)) ?? (await this.#memory.stat(hash))
+    return (await this.#large?.stat(hash)) ?? (await this.#memory.stat(hash))
   }
 
   async get(hash: string, options: ReadOptions = {}): Promise<BlobRead> {

@@ -22,6 +22,8 @@ let live: Set<string>
 /** What the peers hold, and who refuses to promise. */
 let held: Set<string>
 let refusing: Set<string>
+/** Peers that do not answer, though nobody has noticed yet. */
+let silent: Set<string>
 let guard: DropGuard
 let canDrop: boolean
 
@@ -37,14 +39,20 @@ const members = {
 
 const client = {
   have: async (peerId: string) => {
-    if (!live.has(peerId)) throw new PeerUnreachableError('away')
+    if (!live.has(peerId) || silent.has(peerId)) throw new PeerUnreachableError('away')
     return held.has(peerId) ? 4 : null
   },
   hold: async (peerId: string) => void held.add(peerId),
   keep: async (peerId: string) => held.has(peerId) && !refusing.has(peerId),
 } as unknown as ReplicaClient
 
-const copies = { held: () => undefined } as never
+/** What this node was told of the copies of its only blob. */
+const known = new Set<string>()
+const copies = {
+  held: (_hash: string, peerId: string) => void known.add(peerId),
+  lacks: (_hash: string, peerId: string) => void known.delete(peerId),
+  holders: () => [...known],
+} as never
 const log = createSilentLogger()
 
 function settle(more: Partial<RepairJob> = {}) {
@@ -71,6 +79,8 @@ beforeEach(async () => {
   live = new Set(PEERS)
   held = new Set(PEERS)
   refusing = new Set()
+  silent = new Set()
+  known.clear()
   canDrop = true
   guard = new DropGuard({ promiseMs: 1 })
   await until(() => guard.keptForMs(hash) === 0, 'the quiet after a start to end')
@@ -126,6 +136,19 @@ describe('blob-settlement', () => {
     expect(await settle()).toEqual({ state: 'done', result: 'unneeded' })
   })
 
+  it('counts no copy as missing that a node held when it went away', async () => {
+    expect(known.size).toBe(0)
+    refusing.add('b')
+    await settle()
+    live.delete('b')
+    expect(await settle()).toMatchObject({ state: 'waiting', waitingFor: ['b'], missing: 0 })
+    live.add('b')
+    silent.add('b')
+    expect(await settle()).toMatchObject({ state: 'failed', missing: 0 })
+    known.delete('b')
+    expect(await settle()).toMatchObject({ state: 'failed', missing: 1 })
+  })
+
   it('fetches what belongs here', async () => {
     holders = ['self', 'a', 'b']
     await store.delete(hash)
@@ -162,14 +185,14 @@ describe('blob-settlement', () => {
 describe('a put whose holders never answer', () => {
   it('answers 503 when the time is over', async () => {
     holders = ['self', 'a', 'b']
-    const silent = { ...client, hold: () => new Promise<void>(() => undefined) }
+    const mute = { ...client, hold: () => new Promise<void>(() => undefined) }
     const queue = {
       add: async () => undefined,
       addSoon: () => undefined,
       removeSoon: () => undefined,
     }
     const blobs = new ReplicatedStore(
-      { store, members, client: silent as never, pulls: {} as never, queue, copies, log },
+      { store, members, client: mute as never, pulls: {} as never, queue, copies, log },
       { ackTimeoutMs: 20 },
     )
     expect(quorumOf(3)).toBe(2)

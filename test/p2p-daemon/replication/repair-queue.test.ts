@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
@@ -146,11 +147,21 @@ describe('repair-queue', () => {
     expect(queue.totals()).toMatchObject({ queued: 0, running: 1 })
   })
 
-  it('says so when the disk refuses what a put is to be acknowledged on', async () => {
-    db.run('DROP TABLE jobs')
+  it('says so when the disk refuses what a put is to be acknowledged on, and keeps the rest', async () => {
+    const other = new DatabaseSync(file)
+    other.exec('BEGIN IMMEDIATE')
     await expect(queue.add(lost(A))).rejects.toMatchObject({ code: 'BZZZ_STORAGE_UNAVAILABLE' })
-    expect(() => queue.addSoon(lost(B))).not.toThrow()
+    queue.addSoon(lost(B))
     queue.flush()
+    other.exec('ROLLBACK')
+    other.close()
+    queue.flush()
+    expect(
+      queue
+        .claim(10)
+        .map(({ hash }) => hash)
+        .toSorted(),
+    ).toEqual([A, B])
   })
 })
 
@@ -160,6 +171,9 @@ describe('ledger-database', () => {
     db.close()
     db = new LedgerDatabase(file)
     expect(db).toMatchObject({ created: false, incomplete: false })
+    db.transaction(() => db.setMeta('written', 'something'))
+    restart()
+    expect(db).toMatchObject({ created: false, incomplete: true })
   })
 
   it('replaces a file that is no database: what it held can be found again', () => {

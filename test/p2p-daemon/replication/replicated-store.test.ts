@@ -98,6 +98,26 @@ describe('put', () => {
     await cluster.untilCopies(hash, () => ['n0', 'n1', 'n2'])
   })
 
+  it('acknowledges no put that owes copies while the ledger cannot be written', async () => {
+    await cluster.addAll(3)
+    const unlock = cluster.lockLedger('n0')
+    const whole = await put('n0', randomBytes(100))
+    expect(whole.replicas).toHaveLength(3)
+    await cluster.kill('n2')
+    const bytes = randomBytes(100)
+    await expect(put('n0', bytes)).rejects.toMatchObject({ code: 'BZZZ_STORAGE_UNAVAILABLE' })
+    // Everything that happens meanwhile finds the disk refusing, and nobody dies of it.
+    await cluster.corrupt('n0', whole.hash)
+    await cluster.node('n0').store.verify(whole.hash)
+    await cluster.start('n2')
+    await cluster.add('n3')
+    unlock()
+    await until(async () => (await cluster.running('n0').status()).owed === 0, 'the repairs')
+    for (const hash of [whole.hash, hashBytes(bytes)]) {
+      await cluster.untilCopies(hash, () => cluster.holders('n0', hash))
+    }
+  })
+
   it('answers 503 when the quorum is not there, at once when that is known', async () => {
     await cluster.dispose()
     cluster = new ReplicaCluster({ ackTimeoutMs: 3_600_000 })

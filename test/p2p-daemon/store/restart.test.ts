@@ -94,6 +94,37 @@ describe('disk-store restart', () => {
     await expectExactly(fixture, blobs)
   })
 
+  it.each([0, 12])('replaces an index with %i of its pages intact', async (pages) => {
+    await using fixture = await StoreFixture.open()
+    const blobs = new Map<string, Buffer>()
+    const puts = Array.from({ length: 1200 }, async (_, id) => {
+      const bytes = blobOf(id, 20)
+      blobs.set((await fixture.store.put(bytes)).hash, bytes)
+    })
+    await Promise.all(puts)
+    await fixture.stop()
+    const path = fixture.path('index', 'primary.db')
+    const database = await readFile(path)
+    // The first page says what tables there are; without the others it is found out sooner.
+    const intact = database.subarray(0, 4096 * (1 + pages))
+    const size = database.byteLength - intact.byteLength
+    expect(size).toBeGreaterThan(4096)
+    await writeFile(path, Buffer.concat([intact, randomBytes(size)]))
+    await fixture.start()
+    let refused = 0
+    for (const [hash, bytes] of blobs) {
+      try {
+        expect((await fixture.read(hash)).equals(bytes)).toBe(true)
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'BZZZ_STORAGE_UNAVAILABLE' })
+        refused += 1
+      }
+    }
+    expect(refused > 0).toBe(pages > 0)
+    await fixture.restart()
+    await expectExactly(fixture, blobs)
+  })
+
   it('starts over when the index knows more than the disk', async () => {
     await using fixture = await StoreFixture.open({}, { segmentBytesMax: 100_000 })
     const blobs = await fill(fixture, 14)
