@@ -33,6 +33,10 @@ export const upConfigSchema = z.object({
     .default(0)
     .describe('Added to every port, unless --port-offset is given'),
   BZZZ_HOST: z.string().default('127.0.0.1').describe('Address that all listeners bind to'),
+  BZZZ_LISTEN: z
+    .string()
+    .optional()
+    .describe('Address that peers connect to, unless --listen is given; by default BZZZ_HOST'),
   BZZZ_STACK_FILE: z
     .string()
     .default(fileURLToPath(new URL('../stack.yml', import.meta.url)))

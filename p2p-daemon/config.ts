@@ -18,6 +18,10 @@ export const daemonConfigSchema = z.object({
     .describe('Name of this node, shown to people and told to peers'),
   BZZZ_DATA_DIR: z.string().default('/rust/bzzz-v2').describe('Where everything of the node lies'),
   BZZZ_HOST: z.string().default('127.0.0.1').describe('Address that all listeners bind to'),
+  BZZZ_LISTEN: z
+    .string()
+    .optional()
+    .describe('Address that peers connect to (libp2p, bulk transfer); by default BZZZ_HOST'),
   BZZZ_HTTP_PORT: port.default(9000).describe('HTTP API for functions and tools'),
   BZZZ_P2P_PORT: port.default(9101).describe('libp2p over TCP'),
   BZZZ_BULK_PORT: port

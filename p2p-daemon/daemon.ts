@@ -10,6 +10,7 @@ import { RecordDHT } from './dht/kad-dht.ts'
 import { HttpServer } from './http/server.ts'
 import { createNodeLayout, type NodeLayout } from './layout.ts'
 import { FileAllowList } from './mesh/allow-list.ts'
+import { listenAddress } from './mesh/addresses.ts'
 import { Libp2pMesh } from './mesh/libp2p-mesh.ts'
 import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
 import { createNodeMetrics } from './node-metrics.ts'
@@ -87,7 +88,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const { mesh, dht, isMember, allowList } = composeMesh(base)
   const transfer = composeTransfer(
     { log, mesh, allowList, nodeKey, store, registry },
-    { host: base.config.BZZZ_HOST, bulkPort: base.config.BZZZ_BULK_PORT },
+    { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
   )
   const records = composeRecords(
     { mesh, dht, blobs: store, isMember, database, log },
@@ -202,7 +203,7 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
     { log, nodeKey, allowList, registry },
     {
       dataDir: config.BZZZ_DATA_DIR,
-      listen: [`/ip4/${config.BZZZ_HOST}/tcp/${config.BZZZ_P2P_PORT}`],
+      listen: [listenAddress(listenHost(config), config.BZZZ_P2P_PORT)],
       announce: config.BZZZ_ANNOUNCE,
       bootstrap: config.DHT_BOOTSTRAP_NODES,
       nodeInfo: {
@@ -270,6 +271,11 @@ function composeHttp(
       },
     },
   )
+}
+
+/** Where peers come in. */
+function listenHost(config: DaemonConfig): string {
+  return config.BZZZ_LISTEN ?? config.BZZZ_HOST
 }
 
 /** Something that is open from its making and only needs to be closed in its turn. */

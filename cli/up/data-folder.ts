@@ -22,6 +22,8 @@ const markerSchema = z.looseObject({
   createdAt: z.string(),
   /** Nodes started last time: the default of the next start. */
   nodes: z.int().min(1).optional(),
+  /** Of the first node, which keeps it. */
+  name: z.string().optional(),
   /** Present once initdb has succeeded: from then on an empty database is a loss, not a start. */
   postgres: z.object({ major: z.int() }).optional(),
 })

@@ -21,6 +21,8 @@ export interface PartsContext {
   layout: DataLayout
   plan: PortPlan
   host: string
+  /** Where peers come in. */
+  meshHost: string
   offset: number
   stackFile: string
   databaseURL: string
@@ -48,7 +50,7 @@ function common(context: PartsContext): Record<string, string> {
 }
 
 export function nodePart(context: PartsContext, node: NodePorts): PartSpec {
-  const { env, layout, plan, host } = context
+  const { env, layout, plan, meshHost } = context
   const others = plan.nodes.slice(0, BOOTSTRAP_NODES_MAX).filter(({ name }) => name !== node.name)
   return {
     name: node.name,
@@ -57,12 +59,16 @@ export function nodePart(context: PartsContext, node: NodePorts): PartSpec {
     stopTimeoutMs: NODE_STOP_TIMEOUT_MS,
     env: childEnv(env, {
       ...common(context),
+      BZZZ_LISTEN: meshHost,
       BZZZ_NODE_NAME: node.name,
       BZZZ_DATA_DIR: join(layout.nodes, node.name),
       BZZZ_HTTP_PORT: String(node.http),
       BZZZ_P2P_PORT: String(node.p2p),
       BZZZ_BULK_PORT: String(node.bulk),
-      DHT_BOOTSTRAP_NODES: others.map(({ p2p }) => `${connectHost(host)}:${p2p}`).join(','),
+      DHT_BOOTSTRAP_NODES: [
+        ...others.map(({ p2p }) => `${connectHost(meshHost)}:${p2p}`),
+        ...(env['DHT_BOOTSTRAP_NODES'] ? [env['DHT_BOOTSTRAP_NODES']] : []),
+      ].join(','),
       BZZZ_ROLES: ROLES[node.name] ?? 'storage',
     }),
   }

@@ -5,6 +5,9 @@ import { PortInUseError } from '../../shared/errors.ts'
 /** The first three are the names of the design's bootstrap nodes. */
 const NODE_NAMES = ['walnut', 'ironwood', 'acacia'] as const
 
+/** Of the first node, unless `bzzz up --name` says otherwise. */
+export const NODE_NAME_DEFAULT = NODE_NAMES[0]
+
 export interface NodePorts {
   name: string
   http: number
@@ -22,15 +25,18 @@ export interface PortPlan {
 
 export interface PortRequest {
   nodes: number
+  /** Of the first node, in place of walnut. */
+  name?: string
   offset: number
   /** Ports of the functions without the offset. */
   functions: Readonly<Record<string, number>>
 }
 
-export function planPorts({ nodes, offset, functions }: PortRequest): PortPlan {
+export function planPorts({ nodes, name, offset, functions }: PortRequest): PortPlan {
+  const names = [...new Set([name ?? NODE_NAME_DEFAULT, ...NODE_NAMES])]
   return {
     nodes: Array.from({ length: nodes }, (_, index) => ({
-      name: NODE_NAMES[index] ?? `node${index + 1}`,
+      name: names[index] ?? `node${index + 1}`,
       http: 9000 + 10 * index + offset,
       p2p: 9101 + index + offset,
       bulk: 9200 + index + offset,
@@ -46,6 +52,8 @@ export function planPorts({ nodes, offset, functions }: PortRequest): PortPlan {
 interface PortUse {
   port: number
   part: string
+  /** Peers come to it, maybe from other machines. */
+  mesh?: true
 }
 
 function usesOf(plan: PortPlan): PortUse[] {
@@ -58,16 +66,20 @@ function usesOf(plan: PortPlan): PortUse[] {
     })),
     ...plan.nodes.flatMap(({ name, http, p2p, bulk }) => [
       { port: http, part: `the HTTP API of ${name}` },
-      { port: p2p, part: `libp2p of ${name}` },
-      { port: bulk, part: `the bulk transfer of ${name}` },
+      { port: p2p, part: `libp2p of ${name}`, mesh: true },
+      { port: bulk, part: `the bulk transfer of ${name}`, mesh: true },
     ]),
   ]
 }
 
 /** @throws PortInUseError that names the first port which is taken, its part and the remedy */
-export async function checkPorts(plan: PortPlan, host: string): Promise<void> {
+export async function checkPorts(
+  plan: PortPlan,
+  host: string,
+  meshHost: string = host,
+): Promise<void> {
   const uses = usesOf(plan)
-  const free = await Promise.all(uses.map(({ port }) => isFree(port, host)))
+  const free = await Promise.all(uses.map(({ port, mesh }) => isFree(port, mesh ? meshHost : host)))
   const taken = uses.filter((_, index) => !free[index])
   const [first, ...others] = taken
   if (!first) return

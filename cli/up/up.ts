@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { PortInUseError } from '../../shared/errors.ts'
+import { InvalidConfigError, PortInUseError } from '../../shared/errors.ts'
 import { readStackFile } from '../../shared/function/stack-file.ts'
 import { createLogger } from '../../shared/log/log.ts'
 import { checkDatabase } from '../../shared/db/database.ts'
@@ -17,11 +17,12 @@ import {
   makeDataFolder,
   newMarker,
   writeMarker,
+  type Marker,
 } from './data-folder.ts'
 import { layoutOf, type DataLayout } from './data-layout.ts'
 import { DataFolderLock } from './lock.ts'
 import { LogFollower } from './log-file.ts'
-import { checkPorts, planPorts, type PortPlan } from './ports.ts'
+import { checkPorts, NODE_NAME_DEFAULT, planPorts, type PortPlan } from './ports.ts'
 import { RunningFile } from './running-file.ts'
 import { formatSummary } from './summary.ts'
 import { Supervisor } from './supervisor.ts'
@@ -30,6 +31,10 @@ export interface UpRequest {
   dataDir: string
   /** As many as last time when not said. */
   nodes: number | undefined
+  /** Of the first node; as last time when not said. */
+  name: string | undefined
+  /** Where the mesh listens, in place of BZZZ_LISTEN. */
+  listen: string | undefined
   offset: number
   json: boolean
   verbose: boolean
@@ -43,16 +48,19 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
   const startedMs = performance.now()
   const layout = layoutOf(request.dataDir)
   const found = await inspectDataFolder(request.dataDir)
-  const plan = await planOf(host, config, request, found?.nodes)
+  assertSameName(layout, request.name, found)
+  const plan = await planOf(host, config, request, found)
+  const meshHost = request.listen ?? config.BZZZ_LISTEN ?? config.BZZZ_HOST
   // Of a used folder the lock is asked first: it knows who holds the ports as well.
   let lock = found ? await DataFolderLock.acquire(layout) : null
   try {
-    await waitForPorts(plan, config.BZZZ_HOST, layout, host.signal)
+    await waitForPorts(plan, { host: config.BZZZ_HOST, meshHost }, layout, host.signal)
     if (config.DATABASE_URL) await checkDatabase(config.DATABASE_URL)
     if (config.REDIS_URL) await checkRedis(config.REDIS_URL)
     await makeDataFolder(request.dataDir)
     lock ??= await DataFolderLock.acquire(layout)
-    const marker = { ...(found ?? newMarker()), nodes: plan.nodes.length }
+    const name = plan.nodes[0]!.name
+    const marker = { ...(found ?? newMarker()), nodes: plan.nodes.length, name }
     await writeMarker(layout, marker)
     await createFolders(layout)
     const token = await ensureAdminToken(layout)
@@ -61,6 +69,7 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
       layout,
       plan,
       host: config.BZZZ_HOST,
+      meshHost,
       offset: request.offset,
       stackFile: config.BZZZ_STACK_FILE,
       databaseURL: config.DATABASE_URL ?? null,
@@ -97,20 +106,40 @@ async function run(
 async function planOf(
   { env }: CommandHost,
   config: UpConfig,
-  { nodes, offset }: UpRequest,
-  nodesLastTime: number | undefined,
+  { nodes, name, offset }: UpRequest,
+  lastTime: Marker | null,
 ): Promise<PortPlan> {
   const stack = await readStackFile(config.BZZZ_STACK_FILE, env)
   const functions = Object.fromEntries(
     stack.functions.flatMap(({ name, port }) => (port === null ? [] : [[name, port] as const])),
   )
-  return planPorts({ nodes: nodes ?? nodesLastTime ?? NODES_DEFAULT, offset, functions })
+  const first = name ?? lastTime?.name
+  return planPorts({
+    nodes: nodes ?? lastTime?.nodes ?? NODES_DEFAULT,
+    ...(first !== undefined && { name: first }),
+    offset,
+    functions,
+  })
+}
+
+/** Under another name a node would begin anew, with another identity beside all it has. */
+function assertSameName(
+  layout: DataLayout,
+  name: string | undefined,
+  lastTime: Marker | null,
+): void {
+  if (name === undefined || lastTime?.nodes === undefined) return
+  const before = lastTime.name ?? NODE_NAME_DEFAULT
+  if (name === before) return
+  throw new InvalidConfigError(
+    `The node in ${layout.root} is called ${before}: leave --name out, or name a new folder with --data.`,
+  )
 }
 
 /** The parts of a supervisor that was killed end by themselves, but not in the same moment. */
 async function waitForPorts(
   plan: PortPlan,
-  host: string,
+  { host, meshHost }: { host: string; meshHost: string },
   layout: DataLayout,
   signal: AbortSignal,
 ): Promise<void> {
@@ -118,7 +147,7 @@ async function waitForPorts(
   const deadlineMs = Date.now() + patienceMs
   for (;;) {
     try {
-      await checkPorts(plan, host)
+      await checkPorts(plan, host, meshHost)
       return
     } catch (error) {
       if (!(error instanceof PortInUseError) || Date.now() >= deadlineMs) throw error

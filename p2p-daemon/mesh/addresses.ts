@@ -45,6 +45,12 @@ export function parseTCPAddress(text: string): Multiaddr | undefined {
   return identity === undefined || identity.name === 'p2p' ? address : undefined
 }
 
+/** Where a listener of the mesh is bound: an IP address or a name that this machine has. */
+export function listenAddress(host: string, port: number): string {
+  const version = isIP(host)
+  return `/${version === 0 ? 'dns4' : `ip${version}`}/${host}/tcp/${port}`
+}
+
 /** The peer id at the end of an address, if it has one. */
 export function peerIdOf(address: Multiaddr): string | undefined {
   return address.getComponents().find(({ name }) => name === 'p2p')?.value

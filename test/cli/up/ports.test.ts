@@ -49,6 +49,21 @@ describe('ports', () => {
     })
   })
 
+  it('calls the first node as it is told to, and no second one the same', () => {
+    const { nodes } = planPorts({ nodes: 3, name: 'ironwood', offset: 0, functions: {} })
+    expect(nodes.map(({ name }) => name)).toEqual(['ironwood', 'walnut', 'acacia'])
+    expect(nodes[0]).toMatchObject({ http: 9000, p2p: 9101, bulk: 9200 })
+  })
+
+  it('looks where peers come in apart from the rest', async () => {
+    const plan = await freePlan()
+    const server = createServer().listen(plan.nodes[0]!.p2p, '127.0.0.2')
+    servers.push(server)
+    await once(server, 'listening')
+    await expect(checkPorts(plan, '127.0.0.1')).resolves.toBeUndefined()
+    await expect(checkPorts(plan, '127.0.0.1', '127.0.0.2')).rejects.toThrow('libp2p of walnut')
+  })
+
   it('plans no port twice with the most nodes', () => {
     const { nodes, functions, ...rest } = planPorts({
       nodes: 9,
