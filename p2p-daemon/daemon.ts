@@ -6,6 +6,7 @@ import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
 import type { DaemonConfig } from './config.ts'
+import { composeProvider } from './dht/compose.ts'
 import { RecordDHT } from './dht/kad-dht.ts'
 import { HttpServer } from './http/server.ts'
 import { createNodeLayout, type NodeLayout } from './layout.ts'
@@ -86,6 +87,7 @@ async function openStore(
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
   const { mesh, dht, isMember, allowList } = composeMesh(base)
+  const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
   const transfer = composeTransfer(
     { log, mesh, allowList, nodeKey, store, registry },
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
@@ -128,9 +130,11 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       closing(kept.quotas.close),
       closing(scrub.close),
       closing(() => records.store.close()),
+      closing(providers.close),
       closing(() => database?.close()),
       mesh,
       dht,
+      ...providers.parts,
       transfer,
       ...records.parts,
       ...replication.parts,

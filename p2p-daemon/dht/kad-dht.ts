@@ -10,6 +10,7 @@ import {
   GET_GRACE_MS,
   GET_TIMEOUT_MS,
   KAD_PROTOCOL,
+  LOOKUP_PEERS_MAX,
   MESSAGE_TIMEOUT_MAX_MS,
   MESSAGE_TIMEOUT_MIN_MS,
   OPERATIONS_MAX,
@@ -26,7 +27,7 @@ import {
   type OperationResult,
 } from './dht-metrics.ts'
 import type { DHT } from './dht.ts'
-import { recordKey, rootCID } from './keys.ts'
+import { providerCID, recordKey, type ProviderKey } from './keys.ts'
 import { RecordDatastore } from './record-datastore.ts'
 import { checkRecord, createValidator, selectRecord, type RecordRules } from './record-rules.ts'
 
@@ -53,9 +54,9 @@ interface OperationOptions {
 }
 
 /**
- * Records and roots in libp2p's Kademlia table. Entries live in memory: records 48 hours in the
- * table of every node near the key, announced roots as long, renewed by kad-dht. So after a
- * restart a node announces its roots again, and the record service remains the authority.
+ * Records and providers in libp2p's Kademlia table. Entries live in memory: records 48 hours in
+ * the table of every node near the key, announcements as long. So after a restart a node announces
+ * itself again (see Provider), and the record service remains the authority.
  *
  * Construct it before the mesh starts and start it after. Where a peer that is gone hangs, a
  * lookup returns what was found when its time is up.
@@ -141,7 +142,7 @@ export class RecordDHT implements DHT {
       let grace: NodeJS.Timeout | undefined
       try {
         const limit = AbortSignal.any([signal, enough.signal])
-        for await (const bytes of recordsIn(kad.get(key, { signal: limit }))) {
+        for await (const bytes of recordsIn(bounded(kad.get(key, { signal: limit })))) {
           const record = decodeRecord(bytes)
           if (!best || compareRecords(record, best) < 0) [best, bestBytes] = [record, bytes]
           grace ??= setTimeout(() => enough.abort(), GET_GRACE_MS)
@@ -158,19 +159,28 @@ export class RecordDHT implements DHT {
   }
 
   /** Resolves when the announcement is out, also when this node is alone. */
-  async provideRoot(hash: string, options: OperationOptions = {}): Promise<void> {
-    const cid = rootCID(hash)
+  async provide(key: ProviderKey, options: OperationOptions = {}): Promise<void> {
+    const cid = providerCID(key)
     await this.#run('provide', PROVIDE_TIMEOUT_MS, options, async (kad, signal) => {
       await this.#untilTable(kad, signal)
       return this.#spread(kad.provide(cid, { signal }), 'ADD_PROVIDER', signal)
     })
   }
 
+  withdraw(key: ProviderKey, peerId: string): void {
+    this.#datastore?.removeProvider(providerCID(key), peerId)
+  }
+
+  providersHere(key: ProviderKey): string[] {
+    const peerIds = this.#datastore?.providers(providerCID(key), Date.now()) ?? []
+    return peerIds.filter((peerId) => peerId !== this.#mesh.self.peerId)
+  }
+
   /**
-   * Other nodes that announced the root, each once. The first comes early and the end late, so
-   * whoever needs one stops there. Ends when the time is up.
+   * Other nodes that announced the key, each once. The first comes early and the end late, so
+   * whoever needs one stops there. Ends when the time is up or too many peers were asked.
    */
-  async *findProviders(hash: string, options: OperationOptions = {}): AsyncIterable<string> {
+  async *findProviders(key: ProviderKey, options: OperationOptions = {}): AsyncIterable<string> {
     const kad = this.#begin('find_providers')
     const started = performance.now()
     const timeout = AbortSignal.timeout(FIND_PROVIDERS_TIMEOUT_MS)
@@ -179,7 +189,7 @@ export class RecordDHT implements DHT {
     let result: OperationResult = 'none'
     try {
       await this.#untilTable(kad, signal)
-      for await (const event of kad.findProviders(rootCID(hash), { signal })) {
+      for await (const event of bounded(kad.findProviders(providerCID(key), { signal }))) {
         if (event.name !== 'PROVIDER') continue
         for (const provider of event.providers) {
           const peerId = provider.id.toString()
@@ -273,6 +283,16 @@ export class RecordDHT implements DHT {
     this.#running -= 1
     this.#metrics.lookups.inc({ op, result })
     this.#metrics.duration.observe({ op }, (performance.now() - startedMs) / 1000)
+  }
+}
+
+/** A query up to the number of peers that one may ask. */
+async function* bounded(events: AsyncIterable<QueryEvent>): AsyncIterable<QueryEvent> {
+  let asked = 0
+  for await (const event of events) {
+    if (event.name === 'SEND_QUERY') asked += 1
+    if (asked > LOOKUP_PEERS_MAX) return
+    yield event
   }
 }
 

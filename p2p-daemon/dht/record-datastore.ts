@@ -3,9 +3,11 @@ import { Record as Libp2pRecord } from '@libp2p/kad-dht'
 import { BaseDatastore } from 'datastore-core'
 import { LRUCache } from 'lru-cache'
 import { base32 } from 'multiformats/bases/base32'
+import { varint } from 'multiformats'
+import type { CID } from 'multiformats/cid'
 
 import { compareRecords, decodeRecord } from '../../shared/record/record.ts'
-import { ENTRIES_BYTES_MAX, ENTRIES_MAX } from './constants.ts'
+import { ENTRIES_BYTES_MAX, ENTRIES_MAX, PROVIDER_VALIDITY_MS } from './constants.ts'
 
 type Key = Parameters<BaseDatastore['put']>[0]
 type Query = Parameters<BaseDatastore['query']>[0]
@@ -16,6 +18,7 @@ interface Entry {
 
 /** kad-dht's own layout: `/dht/record/<key>` and `/dht/provider/<key>/<peer>`. */
 const RECORD_PREFIX = '/dht/record/'
+const PROVIDER_PREFIX = '/dht/provider/'
 const GROUP_SEGMENTS = 4
 
 /**
@@ -44,6 +47,18 @@ export class RecordDatastore extends BaseDatastore {
     return entry && Libp2pRecord.deserialize(entry.value).value
   }
 
+  /** Peer ids announced under a key of the table, without those whose time is over. */
+  providers(cid: CID, nowMs: number): string[] {
+    const group = this.#groups.get(providerGroup(cid))?.entries() ?? []
+    return [...group]
+      .filter(([, { value }]) => nowMs - varint.decode(value)[0] < PROVIDER_VALIDITY_MS)
+      .map(([text]) => text.slice(text.lastIndexOf('/') + 1))
+  }
+
+  removeProvider(cid: CID, peerId: string): void {
+    this.#remove(`${providerGroup(cid)}/${peerId}`)
+  }
+
   override put(key: Key, value: Uint8Array): Key {
     const text = key.toString()
     if (text.startsWith(RECORD_PREFIX) && this.#loses(text, value)) return key
@@ -64,7 +79,10 @@ export class RecordDatastore extends BaseDatastore {
   }
 
   override delete(key: Key): void {
-    const text = key.toString()
+    this.#remove(key.toString())
+  }
+
+  #remove(text: string): void {
     const group = new Map(this.#groups.peek(groupOf(text)))
     if (!group.delete(text)) return
     if (group.size === 0) this.#groups.delete(groupOf(text))
@@ -96,6 +114,10 @@ export class RecordDatastore extends BaseDatastore {
     const standing = decodeRecord(Libp2pRecord.deserialize(present.value).value)
     return compareRecords(standing, decodeRecord(bytes)) < 0
   }
+}
+
+function providerGroup(cid: CID): string {
+  return PROVIDER_PREFIX + base32.baseEncode(cid.multihash.bytes)
 }
 
 /** The first three segments: `/dht/provider/<key>` of `/dht/provider/<key>/<peer>`. */

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { RecordDHT } from '../../../p2p-daemon/dht/kad-dht.ts'
+import { rootKey } from '../../../p2p-daemon/dht/keys.ts'
 import { loadNodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import { PeerUnreachableError } from '../../../shared/errors.ts'
@@ -77,9 +78,9 @@ describe('record-dht beside a peer that hangs', () => {
     expect(await ironwood.getRecord('bzzz://agent@project/none')).toBeUndefined()
 
     const root = hashBytes(Buffer.from('root'))
-    await walnut.provideRoot(root)
+    await walnut.provide(rootKey(root))
     const providers: string[] = []
-    for await (const peerId of ironwood.findProviders(root)) providers.push(peerId)
+    for await (const peerId of ironwood.findProviders(rootKey(root))) providers.push(peerId)
     expect(providers).toEqual([nodeKey.peerId])
 
     // Were all peers hanging, a put would have to say that nobody took it.

@@ -2,7 +2,7 @@ import type { SingleKadDHT } from '@libp2p/kad-dht'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { RecordDHT } from '../../../p2p-daemon/dht/kad-dht.ts'
-import { recordKey } from '../../../p2p-daemon/dht/keys.ts'
+import { recordKey, rootKey } from '../../../p2p-daemon/dht/keys.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import { InvalidRecordError, OverloadedError } from '../../../shared/errors.ts'
 import { encodeRecord, type AddressRecord } from '../../../shared/record/record.ts'
@@ -154,14 +154,14 @@ describe('record-dht, roots', () => {
 
   async function providers(name: string, hash: string): Promise<string[]> {
     const found: string[] = []
-    for await (const peerId of table(name).findProviders(hash)) found.push(peerId)
+    for await (const peerId of table(name).findProviders(rootKey(hash))) found.push(peerId)
     return found
   }
 
   it('lets other nodes find who provides a root, each provider once', async () => {
-    await table('walnut').provideRoot(root)
+    await table('walnut').provide(rootKey(root))
     expect(await providers('acacia', root)).toEqual([idOf('walnut')])
-    await table('ironwood').provideRoot(root)
+    await table('ironwood').provide(rootKey(root))
     const both = await providers('acacia', root)
     expect(both.toSorted()).toEqual([idOf('walnut'), idOf('ironwood')].toSorted())
   })
@@ -171,7 +171,7 @@ describe('record-dht, roots', () => {
   })
 
   it('lets the caller stop at the first', async () => {
-    for await (const peerId of table('acacia').findProviders(root)) {
+    for await (const peerId of table('acacia').findProviders(rootKey(root))) {
       expect([idOf('walnut'), idOf('ironwood')]).toContain(peerId)
       break
     }
@@ -194,7 +194,7 @@ describe('record-dht, alone', () => {
     const { nodeKey } = alone.node('hermit')
     const own = makeRecord({ address: 'bzzz://agent@project/own' }, nodeKey)
     await dht?.putRecord(own.address, encodeRecord(own))
-    await dht?.provideRoot(hashBytes(Buffer.from('own')))
+    await dht?.provide(rootKey(hashBytes(Buffer.from('own'))))
     const found = await dht?.getRecord(own.address)
     expect(found && Buffer.from(found).toString()).toBe(textOf(own))
   })

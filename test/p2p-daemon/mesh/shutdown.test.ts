@@ -21,7 +21,7 @@ const PROGRAM = `
     ],
   })
   const [walnut, ironwood] = cluster.nodes
-  await walnut.dht.provideRoot(hash)
+  await walnut.dht.provide('root/' + hash)
   for await (const chunk of (await ironwood.transfer.fetch(walnut.nodeKey.peerId, hash)).body) chunk
   // One that nobody reads must not keep the process either.
   await ironwood.transfer.fetch(walnut.nodeKey.peerId, hash)
