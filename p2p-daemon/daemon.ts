@@ -14,6 +14,7 @@ import { FileAllowList } from './mesh/allow-list.ts'
 import { listenAddress } from './mesh/addresses.ts'
 import { Libp2pMesh } from './mesh/libp2p-mesh.ts'
 import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
+import { reportPartition } from './mesh/partition.ts'
 import { createNodeMetrics } from './node-metrics.ts'
 import { NodeState } from './nodes/node-state.ts'
 import { Nodes } from './nodes/nodes.ts'
@@ -88,6 +89,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const { log, registry, layout, nodeKey, database } = base
   const { mesh, dht, isMember, allowList } = composeMesh(base)
   const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
+  reportPartition({ mesh, log })
   const transfer = composeTransfer(
     { log, mesh, allowList, nodeKey, store, registry },
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },

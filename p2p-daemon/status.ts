@@ -1,7 +1,7 @@
-import { quorumOf } from './replication/placement.ts'
 import type { Collector } from './lifetime/collector.ts'
 import type { Pins } from './lifetime/pins.ts'
 import type { Mesh, Peer } from './mesh/mesh.ts'
+import { reachOf } from './mesh/partition.ts'
 import type { ReplicationStatus } from './replication/replication-status.ts'
 import type { RecordStore } from './records/record-store.ts'
 import type { SearchIndex } from './records/search-index.ts'
@@ -20,8 +20,8 @@ export interface NodeStatus {
   }
   store: { blobs: number; bytes: number; writable: boolean; reason: string | null }
   peers: readonly Peer[]
-  /** `minority`: fewer nodes are in reach than a quorum of the allow-list needs. */
-  mesh: { expected: number; connected: number; partition: 'none' | 'minority' }
+  /** `minority`: with this one fewer than `needed` nodes are in reach; see mesh/partition.ts. */
+  mesh: { expected: number; connected: number; needed: number; partition: 'none' | 'minority' }
   records: { addresses: number }
   replication: ReplicationStatus
   /** The pass that runs or ran last. */
@@ -57,16 +57,16 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
     const uptimeSeconds = Math.round((performance.now() - startedAt) / 1000)
     const health = store.health()
     const peers = mesh.peers()
-    const expected = mesh.expectedPeers().length
-    const inReach = 1 + peers.length
+    const { members, needed, partition } = reachOf(mesh)
     return {
       node: { peerId, name, version, roles, zone, weight, uptimeSeconds },
       store: { ...(await store.usage()), writable: health.writable, reason: health.reason },
       peers,
       mesh: {
-        expected,
+        expected: members - 1,
         connected: peers.length,
-        partition: inReach < quorumOf(1 + expected) ? 'minority' : 'none',
+        needed,
+        partition,
       },
       records: { addresses: records.addresses() },
       replication: await replication(),

@@ -170,6 +170,12 @@ export class QuorumNotReachedError extends Error {
   readonly code = 'BZZZ_QUORUM_NOT_REACHED'
 }
 
+/** Most of the nodes are out of reach, so the write was not begun; nothing was stored. */
+export class PartitionMinorityError extends Error {
+  override readonly name = 'PartitionMinorityError'
+  readonly code = 'BZZZ_PARTITION_MINORITY'
+}
+
 /** No daemon of the configured list answered. */
 export class DaemonUnavailableError extends Error {
   override readonly name = 'DaemonUnavailableError'

@@ -9,6 +9,7 @@ import {
 } from '../../shared/errors.ts'
 import type { Clock } from '../clock.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import { requireMajority } from '../mesh/partition.ts'
 import { quorumOf } from '../replication/placement.ts'
 import { isLive, type Claim, type ClaimKind } from './claim.ts'
 import { CLAIM_PUSH_TIMEOUT_MS, STRAGGLER_WAIT_MS } from './constants.ts'
@@ -31,7 +32,8 @@ export interface WhoAndWhy {
 
 /**
  * Pins, leases and holds of the cluster as one node writes them. A write is kept here and told to
- * every member in reach; it is acknowledged once a quorum of all members has it on disk.
+ * every member in reach; it is acknowledged once a quorum of all members has it on disk. Where no
+ * quorum is in reach nothing is kept: PartitionMinorityError.
  */
 export class Pins {
   readonly #components: PinsComponents
@@ -119,6 +121,7 @@ export class Pins {
     signal?: AbortSignal,
   ): Promise<Claim> {
     const { mesh, store, clock } = this.#components
+    requireMajority(mesh)
     const nowMs = clock.now()
     const known = store.find(kind, fields.key)
     const claim: Claim = {

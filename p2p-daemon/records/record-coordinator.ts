@@ -40,7 +40,9 @@ export class RecordCoordinator {
    */
   commit(record: AddressRecord, fromPeerId: string, signal?: AbortSignal): Promise<RecordAnswer> {
     return this.#lock.run(record.address, async () => {
-      const { lookup } = this.#components
+      const { lookup, peers } = this.#components
+      // Who asks may reach more nodes than this one.
+      peers.requireMajority()
       const head = await lookup.freshHead(record.address, signal)
       const isHead = head && recordHash(head) === recordHash(record)
       if (!isHead && !follows(record, head)) {

@@ -1,6 +1,7 @@
 import type { AddressRecord } from '../../shared/record/record.ts'
 import { REPLICAS } from '../../shared/limits.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import { requireMajority } from '../mesh/partition.ts'
 import { place, rank, type StorageNode } from '../replication/placement.ts'
 import { PEER_ANSWER_TIMEOUT_MS } from './constants.ts'
 import {
@@ -38,6 +39,11 @@ export class RecordPeers {
   /** Copies that could exist if every node of the allow-list were here. */
   copiesPossible(): number {
     return Math.min(REPLICAS, 1 + this.#mesh.expectedPeers().length)
+  }
+
+  /** @throws PartitionMinorityError while most of the allow-list is out of reach */
+  requireMajority(): void {
+    requireMajority(this.#mesh)
   }
 
   others(): string[] {

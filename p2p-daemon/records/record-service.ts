@@ -76,6 +76,8 @@ export class RecordService {
    * Writers of one address on this node take turns, so that what races for the next version is
    * nodes, not callers.
    * @throws VersionConflictError, QuorumNotReachedError
+   * @throws PartitionMinorityError before anything is stored: both sides of a partition that went
+   * on to write would fork every address they share
    */
   write(
     name: string,
@@ -92,7 +94,8 @@ export class RecordService {
     condition: WriteCondition,
     signal?: AbortSignal,
   ): Promise<WriteResult> {
-    const { lookup } = this.#components
+    const { lookup, peers } = this.#components
+    peers.requireMajority()
     // The condition is judged on what the holders say, not on a copy that may lag.
     let head = await lookup.freshHead(name, signal)
     for (let attempt = 0; attempt < WRITE_ATTEMPTS_MAX; attempt += 1) {

@@ -2,6 +2,7 @@ import { REPLICAS } from '../../shared/limits.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Mesh, NodeInfo } from '../mesh/mesh.ts'
+import { requireMajority } from '../mesh/partition.ts'
 import { MEMBERS_TICK_MS } from './constants.ts'
 import type { CopyLedger, KnownNode } from './copy-ledger.ts'
 import { Placement, type StorageNode } from './placement.ts'
@@ -122,6 +123,11 @@ export class Members implements Startable {
   /** Everybody of the allow-list is here: what none of them has is nowhere. */
   isComplete(): boolean {
     return this.#components.mesh.expectedPeers().every((peerId) => this.isLive(peerId))
+  }
+
+  /** @throws PartitionMinorityError while most of the allow-list is out of reach */
+  requireMajority(): void {
+    requireMajority(this.#components.mesh)
   }
 
   onChange(listener: () => void): void {

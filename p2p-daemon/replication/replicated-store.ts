@@ -82,6 +82,7 @@ export class ReplicatedStore implements Startable {
    * Stores here, then on the other holders. Resolves when as many nodes hold the blob durably as
    * `ack` asks for; the rest follows, and what cannot follow now is written down as owed.
    * @throws QuorumNotReachedError when too few could in time; the local copy stays
+   * @throws PartitionMinorityError before anything is stored, unless `ack` is 1
    */
   async put(
     source: AsyncIterable<Uint8Array> | Uint8Array,
@@ -89,9 +90,10 @@ export class ReplicatedStore implements Startable {
   ): Promise<ReplicatedPut> {
     const { store, members } = this.#components
     const { ack = 'quorum', ...putOptions } = options
-    const result = await store.put(source, putOptions)
     const possible = members.copiesPossible()
     const needed = ack === '1' ? 1 : ack === 'all' ? possible : quorumOf(possible)
+    if (needed > 1) members.requireMajority()
+    const result = await store.put(source, putOptions)
     const spread = this.#spread({ hash: result.hash, sizeBytes: result.sizeBytes })
     try {
       await unlessAborted(this.#acknowledged(spread, result.sizeBytes, needed), options.signal)

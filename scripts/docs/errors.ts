@@ -118,6 +118,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'Too few holders acknowledged in time. What was stored stays.',
     act: `${RETRY} The same write again is safe. Check which nodes are away.`,
   },
+  BZZZ_PARTITION_MINORITY: {
+    means: 'The node is cut off from most others and takes no write that needs them.',
+    act: `${RETRY} Write to a node of the other side, or with \`ack=1\`. Reads go on.`,
+  },
   BZZZ_DAEMON_UNAVAILABLE: {
     means: 'None of the configured daemons answers.',
     act: 'Start the daemon, or correct `BZZZ_ENDPOINT`.',

@@ -265,6 +265,7 @@ function ifRefused(error: unknown): undefined {
 
 const REFUSALS = new Set([
   'BZZZ_QUORUM_NOT_REACHED',
+  'BZZZ_PARTITION_MINORITY',
   'BZZZ_BLOB_NOT_FOUND',
   'BZZZ_PIN_NOT_FOUND',
   'BZZZ_LEASE_NOT_FOUND',

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import {
   AddressNotFoundError,
-  QuorumNotReachedError,
+  PartitionMinorityError,
   VersionConflictError,
   VersionNotFoundError,
 } from '../../../shared/errors.ts'
@@ -102,7 +102,8 @@ describe('record-service', () => {
     expect(record.version).toBe(1)
     network.isolate(nodes[1]!.peerId)
     const alone = nodes[0]!.service.write(NAME, content('one of three'))
-    await expect(alone).rejects.toBeInstanceOf(QuorumNotReachedError)
+    await expect(alone).rejects.toBeInstanceOf(PartitionMinorityError)
+    expect(nodes[0]!.store.head(NAME)).toEqual(record)
   })
 
   it('teaches a node that was away what it missed', async () => {

@@ -28,6 +28,7 @@ let guard: DropGuard
 let canDrop: boolean
 
 const members = {
+  requireMajority: () => undefined,
   selfId: 'self',
   holders: () => holders,
   liveHolders: () => holders.filter((peerId) => live.has(peerId)),
