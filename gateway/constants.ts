@@ -3,6 +3,3 @@ export const NAMESPACE = 'openfaas-fn'
 
 /** The user name that OpenFaaS's tools log in with; the password is an admin token. */
 export const ADMIN_USER = 'admin'
-
-/** What a proxy counts for a caller that left before the answer; never sent to anybody. */
-export const STATUS_CALLER_LEFT = 499

@@ -242,6 +242,12 @@ export class FunctionNotFoundError extends Error {
   readonly code = 'BZZZ_FUNCTION_NOT_FOUND'
 }
 
+/** Whoever asked is gone: the work for it ends, and nobody is answered. */
+export class CallerLeftError extends Error {
+  override readonly name = 'CallerLeftError'
+  readonly code = 'BZZZ_CALLER_LEFT'
+}
+
 export class FunctionTimeoutError extends Error {
   override readonly name = 'FunctionTimeoutError'
   readonly code = 'BZZZ_FUNCTION_TIMEOUT'

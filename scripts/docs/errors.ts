@@ -166,6 +166,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The write would take the project over its limit. `quota` in the body says how full.',
     act: 'Raise the limit, see [LIFETIME](LIFETIME.md). All kept versions count.',
   },
+  BZZZ_CALLER_LEFT: {
+    means: 'Whoever asked closed the connection. Counted as 499 and logged, never sent.',
+    act: 'Nothing. Many of them mean that callers give up early: look at their time-outs.',
+  },
   BZZZ_FUNCTION_TIMEOUT: {
     means: 'The function took longer than its limit and was cut.',
     act: 'Make it a job (`/async-function/NAME`), or raise its time-out.',

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 
 import { FunctionTimeoutError, OverloadedError, ShuttingDownError } from '../errors.ts'
+import { STATUS_CALLER_LEFT } from '../http/wire-error.ts'
 import {
   Counter,
   DURATION_BUCKETS_SECONDS,
@@ -8,7 +9,7 @@ import {
   Histogram,
   type Registry,
 } from '../metrics/metrics.ts'
-import { CUT_FLUSH_MS, OVERLOADED_RETRY_SECONDS, STATUS_CALLER_LEFT } from './constants.ts'
+import { CUT_FLUSH_MS, OVERLOADED_RETRY_SECONDS } from './constants.ts'
 import { Flight } from './flight.ts'
 
 declare module 'fastify' {

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
+import { CallerLeftError } from '../errors.ts'
 import { toWireError } from '../http/wire-error.ts'
 import { CUT_FLUSH_MS } from './constants.ts'
 
@@ -35,7 +36,7 @@ export class Flight {
   /** The answer has ended; `whole` tells whether the caller got all of it. */
   land(whole: boolean): void {
     clearTimeout(this.#timer)
-    if (!whole) this.#abandon(new Error('The caller left.'))
+    if (!whole) this.#abandon(new CallerLeftError('The caller left.'))
   }
 
   /**

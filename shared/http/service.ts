@@ -11,7 +11,7 @@ import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
 import { JSON_BODY_BYTES_MAX } from '../limits.ts'
 import { RouteNotFoundError } from '../errors.ts'
-import { toWireError } from './wire-error.ts'
+import { STATUS_CALLER_LEFT, toWireError } from './wire-error.ts'
 
 /** A request id from outside is kept when it looks like one; anything else is replaced. */
 const REQUEST_ID_PATTERN = /^[A-Za-z0-9_.-]{8,128}$/
@@ -117,10 +117,11 @@ export async function sendError(
 ): Promise<FastifyReply> {
   const wire = toWireError(error, request.id)
   // A full quota (507) is the answer to a caller, and nothing that an operator has to mend.
+  const { code, requestId } = wire.body.error
   if (wire.status >= 500 && wire.status !== 507) {
-    const { code, requestId } = wire.body.error
     request.log.error({ err: error, code, requestId }, 'request failed')
   }
+  if (wire.status === STATUS_CALLER_LEFT) request.log.debug({ code }, 'caller left')
   // Set again: an error of the framework itself comes here without having passed a hook.
   reply.header('request-id', request.id).headers(wire.headers)
   return reply.code(wire.status).type('application/json').send(wire.body)

@@ -1,4 +1,10 @@
-import { RemoteError } from '../errors.ts'
+import { CallerLeftError, RemoteError } from '../errors.ts'
+
+/** What proxies log for a caller that left before the answer; never sent to anybody. */
+export const STATUS_CALLER_LEFT = 499
+
+/** An abort is wrapped by the layers it passes; no chain of causes is longer. */
+const CAUSES_MAX = 8
 
 /**
  * The wire family: how a local error looks to a caller. This table is the only place where a code
@@ -34,6 +40,8 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   BZZZ_BODY_TOO_LARGE: 413,
   BZZZ_RANGE_NOT_SATISFIABLE: 416,
   BZZZ_OVERLOADED: 429,
+  // Never sent: counted and logged for an answer that nobody waits for any more.
+  BZZZ_CALLER_LEFT: STATUS_CALLER_LEFT,
   BZZZ_INTERNAL: 500,
   BZZZ_PROTOCOL_VIOLATION: 502,
   BZZZ_PEER_UNREACHABLE: 502,
@@ -93,7 +101,19 @@ const FRAMEWORK_CODES: Readonly<Record<string, [code: string, message: string]>>
   FST_ERR_NOT_FOUND: ['BZZZ_ROUTE_NOT_FOUND', 'There is no such route.'],
 }
 
+/** A caller that left aborts the work for it, and layers below wrap that in errors of their own. */
+function callerLeftOf(error: unknown): CallerLeftError | null {
+  let cause = error
+  for (let depth = 0; depth < CAUSES_MAX && cause instanceof Error; depth += 1) {
+    if (cause instanceof CallerLeftError) return cause
+    cause = cause.cause
+  }
+  return null
+}
+
 function classify(error: unknown): Coded {
+  const left = callerLeftOf(error)
+  if (left) return left
   if (isCoded(error)) return error
   if (error instanceof RemoteError) return error
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''

@@ -2,13 +2,14 @@ import { once } from 'node:events'
 import { PassThrough, Readable } from 'node:stream'
 
 import type { FastifyInstance } from 'fastify'
+import { pino } from 'pino'
 import { Registry } from 'prom-client'
 import { afterEach, describe, expect, it } from 'vitest'
 
 import { InvalidConfigError } from '../../../shared/errors.ts'
 import type { FunctionContext, FunctionPlugin } from '../../../shared/function/function.ts'
 import { createFunctionApp } from '../../../shared/function/host.ts'
-import { createSilentLogger } from '../../../shared/log/log.ts'
+import { createSilentLogger, type Logger } from '../../../shared/log/log.ts'
 
 const apps: FastifyInstance[] = []
 afterEach(async () => {
@@ -18,7 +19,7 @@ afterEach(async () => {
 async function serve(
   plugin: FunctionPlugin,
   env: Record<string, string> = {},
-  init: { drainTimeoutMs?: number } = {},
+  { log = createSilentLogger(), ...init }: { drainTimeoutMs?: number; log?: Logger } = {},
 ) {
   const stopping = new AbortController()
   const registry = new Registry()
@@ -26,7 +27,7 @@ async function serve(
     name: 'fixture',
     env,
     secretsDirs: [],
-    log: createSilentLogger(),
+    log,
     registry,
     signal: stopping.signal,
     version: '0.0.0',
@@ -260,6 +261,37 @@ describe('function-host', () => {
     await expect(answer).rejects.toThrow()
     await aborted
     expect(await registry.metrics()).toContain('status="499"')
+  })
+
+  it('takes a caller that left for no error, however the work ends', async () => {
+    const lines: { level: number; msg: string; code?: string }[] = []
+    const write = (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number])
+    const ended = Promise.withResolvers<void>()
+    const entered = Promise.withResolvers<void>()
+    const { url } = await serve(
+      async (app) => {
+        app.get('/', async (request) => {
+          entered.resolve()
+          await once(request.abandoned, 'abort')
+          setImmediate(ended.resolve)
+          throw new Error('The answer of the daemon broke off.', {
+            cause: request.abandoned.reason,
+          })
+        })
+      },
+      {},
+      { log: pino({ level: 'debug' }, { write }) },
+    )
+    const leaving = new AbortController()
+    const answer = fetch(url, { signal: leaving.signal })
+    await entered.promise
+    leaving.abort()
+    await expect(answer).rejects.toThrow()
+    await ended.promise
+    const told = lines.filter(({ code }) => code !== undefined)
+    expect(told).toEqual([
+      expect.objectContaining({ level: 20, msg: 'caller left', code: 'BZZZ_CALLER_LEFT' }),
+    ])
   })
 
   it('waits for what is in flight before it closes what the handler opened', async () => {
