@@ -164,6 +164,17 @@ export class ScopeMissingError extends Error {
   readonly code = 'BZZZ_SCOPE_MISSING'
 }
 
+/** Too many tokens from one remote address were refused. A good one goes through all the same. */
+export class AuthThrottledError extends Error {
+  override readonly name = 'AuthThrottledError'
+  readonly code = 'BZZZ_AUTH_THROTTLED'
+  readonly retryAfterSeconds: number
+  constructor(message: string, retryAfterSeconds: number) {
+    super(message)
+    this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
 /** Too few holders acknowledged in time. What was stored stays; a retry is safe. */
 export class QuorumNotReachedError extends Error {
   override readonly name = 'QuorumNotReachedError'

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { text as readText } from 'node:stream/consumers'
 
 import { InvalidArgumentError, type Command } from 'commander'
-import type { JSONWebKeySet } from 'jose'
+import type { JSONWebKeySet, JWK } from 'jose'
 
 import { isRole, isScope, ROLES, SCOPES, type Role, type Scope } from '../../shared/auth/scopes.ts'
 import { createToken, createTokenVerifier } from '../../shared/auth/token.ts'
@@ -11,8 +11,9 @@ import { InvalidRequestError, TokenInvalidError, TokenMissingError } from '../..
 import { readCliConfig } from '../config.ts'
 import type { CommandHost } from '../host.ts'
 import { formatPairs } from '../output/table.ts'
-import { readClaims, readPrivateKey } from '../up/admin-token.ts'
+import { readClaims, renewAdminToken } from '../up/admin-token.ts'
 import { layoutOf, type DataLayout } from '../up/data-layout.ts'
+import { readPrivateKey, rotateKeys } from '../up/token-keys.ts'
 
 interface CreateOptions {
   subject: string
@@ -28,7 +29,15 @@ interface InspectOptions {
   data?: string
 }
 
+interface RotateOptions {
+  overlap: number
+  data?: string
+}
+
 const LIFETIME_DEFAULT = '30d'
+
+/** As long as a token lives by default, so that a rotation takes none of those away. */
+const OVERLAP_DEFAULT = '30d'
 
 export function tokenCommand(program: Command, host: CommandHost): void {
   const token = program.command('token').description('make and look at tokens')
@@ -54,6 +63,17 @@ export function tokenCommand(program: Command, host: CommandHost): void {
     .option('--json', 'print JSON')
     .option('--data <dir>', 'data folder of the cluster')
     .action((given: string | undefined, options: InspectOptions) => inspect(host, given, options))
+  token
+    .command('rotate')
+    .description('sign tokens with a new key; those of the old one stay good for a while')
+    .option(
+      '--overlap <duration>',
+      'how long, such as 30d; 0s after a key was stolen',
+      parseOverlap,
+      parseOverlap(OVERLAP_DEFAULT),
+    )
+    .option('--data <dir>', 'data folder of the cluster')
+    .action((options: RotateOptions) => rotate(host, options))
 }
 
 function layout(host: CommandHost, dataDir: string | undefined): DataLayout {
@@ -63,13 +83,8 @@ function layout(host: CommandHost, dataDir: string | undefined): DataLayout {
 async function create(host: CommandHost, options: CreateOptions): Promise<void> {
   const { subject, role, scope, project, expires, data } = options
   const folder = layout(host, data)
-  const privateKey = await readPrivateKey(folder).catch((error: unknown) => {
-    throw new InvalidRequestError(
-      `${folder.tokenPrivateKey} cannot be read: tokens are made where the key of the cluster lies.`,
-      { cause: error },
-    )
-  })
-  const beyond = scope?.find((name) => !(ROLES[role] as readonly Scope[]).includes(name))
+  const privateKey = await findPrivateKey(folder)
+  const beyond = scope?.find((name) => !ROLES[role].includes(name))
   if (beyond) throw new InvalidRequestError(`The role ${role} does not have the scope ${beyond}.`)
   const token = await createToken(privateKey, {
     subject,
@@ -79,6 +94,33 @@ async function create(host: CommandHost, options: CreateOptions): Promise<void> 
     ...(project && { projects: project }),
   })
   host.stdout.write(`${token}\n`)
+}
+
+/** @throws InvalidRequestError where the key is not: it stays where tokens are made */
+async function findPrivateKey(folder: DataLayout): Promise<JWK> {
+  return readPrivateKey(folder).catch((error: unknown) => {
+    throw new InvalidRequestError(
+      `${folder.tokenPrivateKey} cannot be read: tokens are made where the key of the cluster lies.`,
+      { cause: error },
+    )
+  })
+}
+
+async function rotate(host: CommandHost, options: RotateOptions): Promise<void> {
+  const folder = layout(host, options.data)
+  await findPrivateKey(folder)
+  const { kid, replaced } = await rotateKeys(folder, Math.floor(options.overlap / 1000))
+  await renewAdminToken(folder)
+  host.stdout.write(
+    formatPairs([
+      ['signs from now on', kid],
+      ...replaced.map(({ kid: old, until }) => ['good until', `${until.toISOString()}  ${old}`]),
+      ['admin token', `made anew in ${folder.adminToken}`],
+    ] as [string, string][]),
+  )
+  host.stderr.write(
+    `Nodes of other machines need ${folder.tokenPublicKeys} before they know new tokens.\n`,
+  )
 }
 
 async function inspect(
@@ -162,4 +204,10 @@ function parseDuration(text: string): number {
   const result = duration.safeParse(text)
   if (result.success && result.data >= 1000) return result.data
   throw new InvalidArgumentError('It is a duration such as 12h or 90d.')
+}
+
+function parseOverlap(text: string): number {
+  const result = duration.safeParse(text)
+  if (result.success) return result.data
+  throw new InvalidArgumentError('It is a duration such as 30d, or 0s.')
 }

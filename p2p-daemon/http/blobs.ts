@@ -68,8 +68,10 @@ export async function blobRoutes(app: FastifyInstance, options: BlobRoutesOption
   })
 
   const scope = { config: { scope: 'blob:read' as const } }
+  // Whoever knows a hash may read it, so a list of them is for those who may see every project.
+  const list = { config: { ...scope.config, projects: 'every' as const } }
 
-  app.get('/v1/blobs', scope, async (request, reply) => {
+  app.get('/v1/blobs', list, async (request, reply) => {
     const { after, limit } = parseWith(listQuery, request.query)
     const signal = abandonedSignal(reply)
     const page: { hash: string; size: number }[] = []

@@ -22,7 +22,7 @@ export async function gcRoutes(
   app: FastifyInstance,
   { collector }: GCRoutesOptions,
 ): Promise<void> {
-  const scope = { config: { scope: 'admin:*' as const } }
+  const scope = { config: { scope: 'node:manage' as const } }
 
   app.post('/v1/gc', scope, async (request, reply) => {
     const { dryRun, wait } = parseWith(body, request.body)

@@ -23,19 +23,20 @@ export async function nodeRoutes(
   app: FastifyInstance,
   { nodes }: NodeRoutesOptions,
 ): Promise<void> {
+  const manage = { config: { scope: 'node:manage' as const } }
   const admin = { config: { scope: 'admin:*' as const } }
 
   app.get('/v1/nodes', { config: { scope: 'mesh:read' } }, async (_request, reply) => ({
     nodes: await nodes.list(abandonedSignal(reply)),
   }))
 
-  app.post<NodeParams>('/v1/nodes/:node/drain', admin, async (request, reply) => {
+  app.post<NodeParams>('/v1/nodes/:node/drain', manage, async (request, reply) => {
     const peerId = nodes.find(request.params.node)
     reply.code(202)
     return { peerId, ...(await nodes.drain(peerId, true, abandonedSignal(reply))) }
   })
 
-  app.delete<NodeParams>('/v1/nodes/:node/drain', admin, async (request, reply) => {
+  app.delete<NodeParams>('/v1/nodes/:node/drain', manage, async (request, reply) => {
     const peerId = nodes.find(request.params.node)
     return { peerId, ...(await nodes.drain(peerId, false, abandonedSignal(reply))) }
   })

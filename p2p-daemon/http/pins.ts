@@ -55,6 +55,10 @@ interface HashParams {
 export async function pinRoutes(app: FastifyInstance, { pins }: PinRoutesOptions): Promise<void> {
   const read = { config: { scope: 'blob:read' as const } }
   const write = { config: { scope: 'blob:write' as const } }
+  // A list tells the hashes of all projects, and to know a hash is to be allowed its content.
+  const list = { config: { ...read.config, projects: 'every' as const } }
+  // A pin belongs to no project: whoever takes one away may let go what others rely on.
+  const unpin = { config: { ...write.config, projects: 'every' as const } }
 
   app.put<HashParams>('/v1/pins/:hash', write, async (request, reply) => {
     const hash = parseHash(request.params.hash)
@@ -64,7 +68,7 @@ export async function pinRoutes(app: FastifyInstance, { pins }: PinRoutesOptions
     return toJSON(pin)
   })
 
-  app.delete<HashParams>('/v1/pins/:hash', write, async (request, reply) => {
+  app.delete<HashParams>('/v1/pins/:hash', unpin, async (request, reply) => {
     await pins.unpin(parseHash(request.params.hash), abandonedSignal(reply))
     return reply.code(204).send()
   })
@@ -76,8 +80,8 @@ export async function pinRoutes(app: FastifyInstance, { pins }: PinRoutesOptions
     return toJSON(pin)
   })
 
-  app.get('/v1/pins', read, async (request) => page(pins, 'pin', request))
-  app.get('/v1/leases', read, async (request) => page(pins, 'lease', request))
+  app.get('/v1/pins', list, async (request) => page(pins, 'pin', request))
+  app.get('/v1/leases', list, async (request) => page(pins, 'lease', request))
 
   app.post('/v1/leases', write, async (request, reply) => {
     const body = parseWith(leaseBody, request.body)
@@ -96,21 +100,21 @@ export async function pinRoutes(app: FastifyInstance, { pins }: PinRoutesOptions
 
 /** Whoever reads everything, a backup as a rule, keeps collections away while it does. */
 async function holdRoutes(app: FastifyInstance, { pins }: PinRoutesOptions): Promise<void> {
-  const admin = { config: { scope: 'admin:*' as const } }
+  const manage = { config: { scope: 'node:manage' as const } }
 
-  app.post('/v1/holds', admin, async (request, reply) => {
+  app.post('/v1/holds', manage, async (request, reply) => {
     const { name, ttl: ttlMs, reason: why } = parseWith(holdBody, request.body)
     const who = whoAndWhy(request, why)
     reply.code(201)
     return toJSON(await pins.holdGC(name, ttlMs, who, abandonedSignal(reply)))
   })
 
-  app.delete<{ Params: { name: string } }>('/v1/holds/:name', admin, async (request, reply) => {
+  app.delete<{ Params: { name: string } }>('/v1/holds/:name', manage, async (request, reply) => {
     await pins.unholdGC(request.params.name, abandonedSignal(reply))
     return reply.code(204).send()
   })
 
-  app.get('/v1/holds', admin, async (request) => page(pins, 'hold', request))
+  app.get('/v1/holds', manage, async (request) => page(pins, 'hold', request))
 }
 
 function whoAndWhy(request: FastifyRequest, why: string): { subject: string; reason: string } {

@@ -12,7 +12,7 @@ export async function scrubRoutes(
   app: FastifyInstance,
   { scrubber }: ScrubRoutesOptions,
 ): Promise<void> {
-  const scope = { config: { scope: 'admin:*' as const } }
+  const scope = { config: { scope: 'node:manage' as const } }
   app.post('/v1/scrub', scope, async (_request, reply) => {
     reply.code(202)
     return toJSON(await scrubber.ask())

@@ -54,6 +54,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The token is good but does not cover this scope or project.',
     act: 'Use a token that names the scope and the project in the message.',
   },
+  BZZZ_AUTH_THROTTLED: {
+    means: 'More than 60 tokens from this address were refused within a minute.',
+    act: 'Wait for `Retry-After`, and correct the token. A good one is let through meanwhile.',
+  },
   BZZZ_ROUTE_NOT_FOUND: {
     means: 'There is no such route.',
     act: 'Check the path and the method.',

@@ -2,24 +2,51 @@ import { readFile, stat } from 'node:fs/promises'
 
 import type { FastifyInstance } from 'fastify'
 import type { JSONWebKeySet } from 'jose'
+import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 
 import { InvalidConfigError } from '../errors.ts'
 import { authPlugin } from './plugin.ts'
-import { createTokenVerifier, type TokenVerifier } from './token.ts'
+import { createTokenVerifier, type TokenClaims, type TokenVerifier } from './token.ts'
 
 /** A new key is honoured this long after its file changed; every request would pay for less. */
 const LOOK_AGAIN_MS = 1000
 
-const keySetSchema = z.object({
-  keys: z.array(z.looseObject({ kty: z.string(), kid: z.string() })).min(1),
+/** Verified tokens remembered, so that a busy agent does not cost a signature check a request. */
+const VERIFIED_TOKENS_MAX = 10_000
+
+/** Each rotation adds one and drops those whose time is over. */
+const KEYS_MAX = 32
+
+export const keySetSchema = z.object({
+  keys: z
+    .array(z.looseObject({ kty: z.string(), kid: z.string(), exp: z.int().optional() }))
+    .min(1)
+    .max(KEYS_MAX),
 })
 
-async function load(path: string): Promise<{ verify: TokenVerifier; changedMs: number }> {
+interface Keys {
+  verify: (token: string) => Promise<TokenClaims>
+  /** What these keys verified: gone with them, so that a key taken out counts at once. */
+  verified: LRUCache<string, TokenClaims>
+  version: string
+}
+
+/** Changes with every write, also with one that gives the new file the old one's time. */
+async function versionOf(path: string): Promise<string> {
+  const { mtimeMs, ino, size } = await stat(path)
+  return `${mtimeMs} ${ino} ${size}`
+}
+
+async function load(path: string): Promise<Keys> {
   try {
-    const { mtimeMs } = await stat(path)
+    const version = await versionOf(path)
     const keys = keySetSchema.parse(JSON.parse(await readFile(path, 'utf8')))
-    return { verify: createTokenVerifier(keys as JSONWebKeySet), changedMs: mtimeMs }
+    return {
+      verify: createTokenVerifier(keys as JSONWebKeySet),
+      verified: new LRUCache<string, TokenClaims>({ max: VERIFIED_TOKENS_MAX }),
+      version,
+    }
   } catch (error) {
     throw new InvalidConfigError(`The token keys cannot be read from ${path}.`, { cause: error })
   }
@@ -37,16 +64,24 @@ export async function createKeyFileVerifier(path: string): Promise<TokenVerifier
   async function refresh(): Promise<void> {
     lookedMs = Date.now()
     try {
-      if ((await stat(path)).mtimeMs !== current.changedMs) current = await load(path)
+      if ((await versionOf(path)) !== current.version) current = await load(path)
     } catch {
       // The file is being replaced, or is gone: good tokens must not fail for that.
     }
   }
 
-  return async (token) => {
-    if (Date.now() - lookedMs >= LOOK_AGAIN_MS) await refresh()
-    return current.verify(token)
+  function check(token: string): TokenClaims | Promise<TokenClaims> {
+    const { verify, verified } = current
+    const known = verified.get(token)
+    if (known && known.expiresAt * 1000 > Date.now()) return known
+    return verify(token).then((claims) => {
+      verified.set(token, claims)
+      return claims
+    })
   }
+
+  return (token) =>
+    Date.now() - lookedMs >= LOOK_AGAIN_MS ? refresh().then(() => check(token)) : check(token)
 }
 
 /** What a handler calls first: every route registered after it needs a token or is `public`. */

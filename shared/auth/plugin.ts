@@ -1,20 +1,25 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import { LRUCache } from 'lru-cache'
 
 import { projectMatches } from '../address/project-pattern.ts'
-import { ScopeMissingError, TokenMissingError, TokenRevokedError } from '../errors.ts'
-import type { Scope } from './scopes.ts'
+import {
+  AuthThrottledError,
+  ScopeMissingError,
+  TokenMissingError,
+  TokenRevokedError,
+} from '../errors.ts'
+import { Counter, type Registry } from '../metrics/metrics.ts'
+import { FailureLimit } from './failure-limit.ts'
+import { SCOPE_TABLE, type Scope } from './scopes.ts'
 import type { TokenClaims, TokenVerifier } from './token.ts'
-
-/** Verified tokens remembered, so that a busy agent does not cost a signature check a request. */
-const VERIFIED_TOKENS_MAX = 10_000
 
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The scope a caller needs. A route names one or is `public`; anything else fails at start. */
     scope?: Scope
     public?: boolean
+    /** The route tells of all projects or changes something of all: the token must cover them. */
+    projects?: 'every'
   }
   interface FastifyRequest {
     /** Null on public routes only. */
@@ -28,10 +33,13 @@ export interface AuthComponents {
   verify: TokenVerifier
   /** Revoked token ids. Answers from its list, at once where it has one; never throws. */
   isRevoked?: (tokenId: string) => boolean | Promise<boolean>
+  registry?: Registry
 }
 
-async function auth(app: FastifyInstance, { verify, isRevoked }: AuthComponents): Promise<void> {
-  const verified = new LRUCache<string, TokenClaims>({ max: VERIFIED_TOKENS_MAX })
+async function auth(app: FastifyInstance, components: AuthComponents): Promise<void> {
+  const { verify, isRevoked } = components
+  const failures = new FailureLimit()
+  const refused = components.registry && createCounter(components.registry)
   app.decorateRequest('claims', null)
   app.decorateRequest('token', null)
 
@@ -43,48 +51,69 @@ async function auth(app: FastifyInstance, { verify, isRevoked }: AuthComponents)
 
   // Callbacks: a token seen before costs a look into a map and no turn of the event loop.
   app.addHook('onRequest', (request, _reply, done) => {
-    const { scope, public: isPublic } = request.routeOptions.config
-    if (isPublic || request.is404) return done()
+    if (request.routeOptions.config.public || request.is404) return done()
     try {
       const token = bearerOf(request)
-      const claims = remembered(token)
-      const revoked = claims && isRevoked ? isRevoked(claims.id) : false
-      if (claims && revoked === false) {
-        admit(request, token, claims, scope)
+      const claims = verify(token)
+      const revoked = claims instanceof Promise ? undefined : (isRevoked?.(claims.id) ?? false)
+      if (!(claims instanceof Promise) && revoked === false) {
+        admit(request, token, claims)
         return done()
       }
-      checkSlowly(token)
-        .then((verifiedClaims) => admit(request, token, verifiedClaims, scope))
-        .then(() => done(), done)
+      checkSlowly(claims, revoked)
+        .then((verified) => admit(request, token, verified))
+        .then(
+          () => done(),
+          (error: Error) => done(refuse(request, error)),
+        )
     } catch (error) {
-      done(error as Error)
+      done(refuse(request, error as Error))
     }
   })
 
-  function remembered(token: string): TokenClaims | undefined {
-    const claims = verified.get(token)
-    return claims && claims.expiresAt * 1000 > Date.now() ? claims : undefined
+  async function checkSlowly(
+    verifying: TokenClaims | Promise<TokenClaims>,
+    asked: boolean | Promise<boolean> | undefined,
+  ): Promise<TokenClaims> {
+    const claims = await verifying
+    const revoked = await (asked ?? isRevoked?.(claims.id) ?? false)
+    if (revoked) throw new TokenRevokedError('The token has been revoked.')
+    return claims
   }
 
-  async function checkSlowly(token: string): Promise<TokenClaims> {
-    const claims = remembered(token) ?? (await verify(token))
-    verified.set(token, claims)
-    if (await isRevoked?.(claims.id)) throw new TokenRevokedError('The token has been revoked.')
-    return claims
+  /** What the caller is told: the reason, or, after too many failures, only when to come back. */
+  function refuse(request: FastifyRequest, error: Error): Error {
+    const code = 'code' in error ? String(error.code) : 'BZZZ_INTERNAL'
+    refused?.inc({ code })
+    // A good token that asks for too much guesses nothing.
+    if (!code.startsWith('BZZZ_TOKEN_')) return error
+    const waitSeconds = failures.count(request.socket.remoteAddress ?? '')
+    if (waitSeconds === 0) return error
+    return new AuthThrottledError('Too many tokens from this address were refused.', waitSeconds)
   }
 }
 
-function admit(
-  request: FastifyRequest,
-  token: string,
-  claims: TokenClaims,
-  scope: Scope | undefined,
-): void {
+function createCounter(registry: Registry): Counter<'code'> {
+  return new Counter({
+    name: 'bzzz_auth_refused_total',
+    help: 'Requests refused for their token, its scope or its project, by the code of the reason',
+    labelNames: ['code'],
+    registers: [registry],
+  })
+}
+
+function admit(request: FastifyRequest, token: string, claims: TokenClaims): void {
+  const { scope, projects } = request.routeOptions.config
+  // Set first: also a refusal is written down under the caller's name.
+  request.claims = claims
+  request.token = token
   if (scope && !claims.scopes.includes(scope)) {
     throw new ScopeMissingError(`The token lacks the scope ${scope}.`)
   }
-  request.claims = claims
-  request.token = token
+  const everyProject = projects === 'every' || (scope && SCOPE_TABLE[scope].everyProject)
+  if (everyProject && !claims.projects.includes('*')) {
+    throw new ScopeMissingError('The token is limited to some projects and this concerns all.')
+  }
 }
 
 function bearerOf(request: FastifyRequest): string {

@@ -13,20 +13,23 @@ import {
 } from 'jose'
 import { z } from 'zod'
 
-import { TokenExpiredError, TokenInvalidError } from '../errors.ts'
-import { isRole, isScope, ROLES, type Role, type Scope } from './scopes.ts'
+import { InvalidRequestError, TokenExpiredError, TokenInvalidError } from '../errors.ts'
+import { grantedScopes, isRole, type Role, type Scope } from './scopes.ts'
 
 /** Tokens are recognisable in a leaked file by this prefix; the rest is a compact JWS. */
 export const TOKEN_PREFIX = 'bzzz_'
 
-const ISSUER = 'bzzz'
-const ALGORITHM = 'EdDSA'
+export const ISSUER = 'bzzz'
+export const ALGORITHM = 'EdDSA'
 
 /** Longest token looked at. A JWS with a dozen scopes and projects is below 2 KiB. */
 const TOKEN_CHARS_MAX = 8192
 
 /** Nodes of a team drift; a token is not refused for a clock that is this far off. */
 const CLOCK_TOLERANCE_SECONDS = 30
+
+/** A revocation of a token of unknown end is kept this long, so no token may live longer. */
+export const TOKEN_LIFETIME_SECONDS_MAX = 400 * 86_400
 
 export interface TokenClaims {
   /** Names the token in revocations and audit rows. */
@@ -36,15 +39,18 @@ export interface TokenClaims {
   scopes: readonly Scope[]
   /** Patterns of project labels: `*`, `apollo`, `apollo-*`. */
   projects: readonly string[]
-  /** Seconds since the epoch. */
+  /** Seconds since the epoch: its own end, or that of its key when that comes first. */
   expiresAt: number
 }
+
+/** A public key that was replaced ends at `exp`, in seconds since the epoch. */
+export type PublicKey = JWK & { kid: string; exp?: number }
 
 const payloadSchema = z.object({
   jti: z.string().min(1).max(64),
   sub: z.string().min(1).max(255),
   role: z.string().refine(isRole),
-  scopes: z.array(z.string()).max(64),
+  scopes: z.array(z.string()).max(64).optional(),
   projects: z.array(z.string().max(128)).max(64),
   exp: z.number().int(),
 })
@@ -70,10 +76,14 @@ export interface TokenRequest {
 
 /** Signs a token. It is shown once; only its id is kept anywhere. */
 export async function createToken(privateKey: JWK, request: TokenRequest): Promise<string> {
+  if (request.lifetimeSeconds > TOKEN_LIFETIME_SECONDS_MAX) {
+    const days = TOKEN_LIFETIME_SECONDS_MAX / 86_400
+    throw new InvalidRequestError(`A token lives for at most ${days} days.`)
+  }
   const key = await importJWK(privateKey, ALGORITHM)
   const jwt = await new SignJWT({
     role: request.role,
-    scopes: request.scopes ?? ROLES[request.role],
+    ...(request.scopes && { scopes: request.scopes }),
     projects: request.projects ?? ['*'],
   })
     .setProtectedHeader({ alg: ALGORITHM, kid: privateKey.kid ?? '' })
@@ -86,20 +96,23 @@ export async function createToken(privateKey: JWK, request: TokenRequest): Promi
   return TOKEN_PREFIX + jwt
 }
 
-export type TokenVerifier = (token: string) => Promise<TokenClaims>
+/** Answers at once for a token it has verified before. */
+export type TokenVerifier = (token: string) => TokenClaims | Promise<TokenClaims>
 
 /**
  * Verifies offline against the cluster's public keys; nothing else is asked.
  * @throws TokenInvalidError, TokenExpiredError
  */
-export function createTokenVerifier(publicKeys: JSONWebKeySet): TokenVerifier {
+export function createTokenVerifier(
+  publicKeys: JSONWebKeySet,
+): (token: string) => Promise<TokenClaims> {
   const keys = createLocalJWKSet(publicKeys)
   return async (token) => {
     if (!token.startsWith(TOKEN_PREFIX) || token.length > TOKEN_CHARS_MAX) {
       throw new TokenInvalidError('The token is not one of this cluster.')
     }
     try {
-      const { payload } = await jwtVerify(token.slice(TOKEN_PREFIX.length), keys, {
+      const { payload, protectedHeader } = await jwtVerify(token.slice(TOKEN_PREFIX.length), keys, {
         algorithms: [ALGORITHM],
         issuer: ISSUER,
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
@@ -109,16 +122,25 @@ export function createTokenVerifier(publicKeys: JSONWebKeySet): TokenVerifier {
         id: claims.jti,
         subject: claims.sub,
         role: claims.role as Role,
-        // A scope this version does not know grants nothing.
-        scopes: claims.scopes.filter(isScope),
+        scopes: grantedScopes(claims.role as Role, claims.scopes),
         projects: claims.projects,
-        expiresAt: claims.exp,
+        expiresAt: Math.min(claims.exp, keyEnd(publicKeys, protectedHeader.kid)),
       }
     } catch (error) {
+      if (error instanceof TokenExpiredError) throw error
       if (error instanceof errors.JWTExpired) {
         throw new TokenExpiredError('The token has expired.', { cause: error })
       }
       throw new TokenInvalidError('The token is not one of this cluster.', { cause: error })
     }
   }
+}
+
+/** @throws TokenExpiredError when the key was replaced and its time is over */
+function keyEnd(publicKeys: JSONWebKeySet, kid: string | undefined): number {
+  const key = publicKeys.keys.find((candidate) => candidate.kid === kid) as PublicKey | undefined
+  if (!key) throw new TokenInvalidError('The token does not name its key.')
+  const end = key.exp ?? Number.POSITIVE_INFINITY
+  if (end + CLOCK_TOLERANCE_SECONDS > Date.now() / 1000) return end
+  throw new TokenExpiredError('The key that signed the token was replaced: make a new token.')
 }

@@ -42,6 +42,7 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   BZZZ_OVERLOADED: 429,
   // Never sent: counted and logged for an answer that nobody waits for any more.
   BZZZ_CALLER_LEFT: STATUS_CALLER_LEFT,
+  BZZZ_AUTH_THROTTLED: 429,
   BZZZ_INTERNAL: 500,
   BZZZ_PROTOCOL_VIOLATION: 502,
   BZZZ_PEER_UNREACHABLE: 502,

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import type { JSONWebKeySet } from 'jose'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
-import { ensureAdminToken, readPrivateKey } from '../../../cli/up/admin-token.ts'
+import { ensureAdminToken } from '../../../cli/up/admin-token.ts'
 import { layoutOf, type DataLayout } from '../../../cli/up/data-layout.ts'
+import { readPrivateKey } from '../../../cli/up/token-keys.ts'
 import { createToken, createTokenVerifier } from '../../../shared/auth/token.ts'
 
 let layout: DataLayout
