@@ -50,20 +50,25 @@ export class RecordCache {
     })
   }
 
-  /** `address` is canonical, with `?v=` or `?at=` where a version is asked for. */
+  /**
+   * What is remembered of an address, which is canonical, with `?v=` or `?at=` where a version is
+   * asked for. Most answers end here, so it costs no more than the look.
+   */
+  async recall(address: string): Promise<CachedResolution | undefined> {
+    const startedAt = performance.now()
+    const known = this.#ttlMs === 0 ? undefined : await this.#components.cache.get(address)
+    if (known) this.#observe(startedAt, 'hit', 'found')
+    return known
+  }
+
+  /** Asks a daemon. @throws what it answers */
   async resolve(
     address: string,
     options: CallOptions & { fresh?: boolean },
   ): Promise<CachedResolution> {
-    const { cache, daemon } = this.#components
     const startedAt = performance.now()
-    const known = options.fresh || this.#ttlMs === 0 ? undefined : await cache.get(address)
-    if (known) {
-      this.#observe(startedAt, 'hit', 'found')
-      return known
-    }
     try {
-      const resolution = prepare(await daemon.resolve(address, options))
+      const resolution = prepare(await this.#components.daemon.resolve(address, options))
       await this.#keep(address, resolution)
       this.#observe(startedAt, 'miss', 'found')
       return resolution

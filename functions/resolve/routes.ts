@@ -10,7 +10,7 @@ import type { CallOptions, DaemonClient } from '../../shared/daemon/daemon-clien
 import { InvalidAddressError, InvalidRequestError, ScopeMissingError } from '../../shared/errors.ts'
 import type { ContentReader } from './content-reader.ts'
 import type { ContentWriter } from './content-writer.ts'
-import type { RecordCache } from './record-cache.ts'
+import type { CachedResolution, RecordCache } from './record-cache.ts'
 import { readTarget, type Target } from './target.ts'
 
 export interface ResolveRoutesOptions {
@@ -76,12 +76,22 @@ async function answer(
   if (address.kind === 'content') return answerContent(options, address, request, reply)
   requireProject(request, address.project)
   if (query.history !== undefined) return answerHistory(options, address, query, request)
-  const { record, headers, json } = await options.records.resolve(text, callOptions(request))
+  const { record, headers, json } = await resolution(options.records, text, request)
   reply.headers(headers)
   reply.header('cache-control', address.version === undefined ? 'private, no-cache' : IMMUTABLE)
   if (query.record !== undefined) return reply.type('application/json; charset=utf-8').send(json)
   requireBlobScope(request, 'blob:read')
   return sendContent(options, request, reply, record)
+}
+
+async function resolution(
+  records: RecordCache,
+  text: string,
+  request: FastifyRequest,
+): Promise<CachedResolution> {
+  const fresh = request.headers['cache-control']?.includes('no-cache') ?? false
+  const known = fresh ? undefined : await records.recall(text)
+  return known ?? records.resolve(text, { ...callOptions(request), fresh })
 }
 
 async function sendContent(
@@ -132,15 +142,8 @@ function answerHistory(
   })
 }
 
-/** The signal is made only when it is looked at: an answer from the cache needs none. */
-function callOptions(request: FastifyRequest): CallOptions & { fresh: boolean } {
-  return {
-    token: request.token ?? '',
-    fresh: request.headers['cache-control']?.includes('no-cache') ?? false,
-    get signal() {
-      return request.abandoned
-    },
-  }
+function callOptions(request: FastifyRequest): CallOptions {
+  return { token: request.token ?? '', signal: request.abandoned }
 }
 
 /** An address needs one scope to be looked up and another for what it points at. */

@@ -123,7 +123,8 @@ export class Admission {
   #timeOut(flight: Flight): void {
     const begun = flight.reply.raw.headersSent
     this.#metrics.timeouts.inc({ end: begun ? 'cut' : 'answered' })
-    if (begun) flight.request.log.warn({ url: flight.request.routeOptions.url }, 'stream cut')
+    const { id, routeOptions, log } = flight.request
+    if (begun) log.warn({ requestId: id, url: routeOptions.url }, 'stream cut')
     flight.fail(new FunctionTimeoutError('The function took longer than its time-out allows.'))
   }
 }

@@ -60,6 +60,8 @@ export function createService(
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
+    // Few requests write a line; those that do name the request themselves.
+    childLoggerFactory: (logger) => logger,
     bodyLimit: JSON_BODY_BYTES_MAX,
     requestIdHeader: false,
     genReqId: (request) => requestIdOf(request.headers['request-id']),
