@@ -248,6 +248,29 @@ export class NodeNotDrainedError extends Error {
   readonly code = 'BZZZ_NODE_NOT_DRAINED'
 }
 
+/** The server that the jobs lie on does not answer. A job that was taken in is not lost by it. */
+export class QueueUnavailableError extends Error {
+  override readonly name = 'QueueUnavailableError'
+  readonly code = 'BZZZ_QUEUE_UNAVAILABLE'
+}
+
+export class JobNotFoundError extends Error {
+  override readonly name = 'JobNotFoundError'
+  readonly code = 'BZZZ_JOB_NOT_FOUND'
+}
+
+/** The job is not in a state in which this can be done with it. */
+export class JobStateError extends Error {
+  override readonly name = 'JobStateError'
+  readonly code = 'BZZZ_JOB_STATE'
+}
+
+/** An idempotency key came again with another call than the first time. */
+export class IdempotencyMismatchError extends Error {
+  override readonly name = 'IdempotencyMismatchError'
+  readonly code = 'BZZZ_IDEMPOTENCY_MISMATCH'
+}
+
 export class FunctionNotFoundError extends Error {
   override readonly name = 'FunctionNotFoundError'
   readonly code = 'BZZZ_FUNCTION_NOT_FOUND'

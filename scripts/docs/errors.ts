@@ -138,6 +138,22 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'Redis does not answer.',
     act: `${RETRY} Check Redis and \`REDIS_URL\`.`,
   },
+  BZZZ_QUEUE_UNAVAILABLE: {
+    means: 'The server that the jobs lie on does not answer. Jobs taken in before are kept.',
+    act: `${RETRY} Send the same \`Idempotency-Key\`, so that the job is taken in once.`,
+  },
+  BZZZ_JOB_NOT_FOUND: {
+    means: 'There is no such job: it never was, was removed, or ended too long ago.',
+    act: 'Check the id; finished jobs are kept for a time only, see [JOBS](JOBS.md).',
+  },
+  BZZZ_JOB_STATE: {
+    means: 'The job is not in a state in which this can be done; the message names it.',
+    act: 'Look at the job again. Only a failed job is retried.',
+  },
+  BZZZ_IDEMPOTENCY_MISMATCH: {
+    means: 'The idempotency key was used before for another call.',
+    act: 'Use a new key for a new call; the same key only to repeat the same one.',
+  },
   BZZZ_STORAGE_UNAVAILABLE: {
     means: 'The disk refused a write: full, read-only or broken. Reads go on.',
     act: 'Make room or repair the disk; the log has the error of the system.',
