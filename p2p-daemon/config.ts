@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { duration, list, parseEnv, port, size, type Env } from '../shared/config/env.ts'
+import { duration, flag, list, parseEnv, port, size, type Env } from '../shared/config/env.ts'
 import { MiB, PUT_BYTES_MAX } from '../shared/limits.ts'
 
 /** Longer than a restart or an update of a node takes. */
@@ -33,6 +33,19 @@ export const daemonConfigSchema = z.object({
   DHT_BOOTSTRAP_NODES: list
     .default([])
     .describe('Nodes to dial at start: host:port or multiaddrs, comma separated'),
+  BZZZ_NAT_AUTONAT: flag
+    .default(false)
+    .describe('Asks peers whether they can dial this node; needs four of them in four networks'),
+  BZZZ_NAT_UPNP: flag
+    .default(false)
+    .describe('Asks the router to forward the libp2p port to this node'),
+  BZZZ_NAT_RELAY: z
+    .enum(['off', 'client', 'server', 'both'])
+    .default('both')
+    .describe('Relayed connections: use those of members (client), carry theirs (server), or both'),
+  BZZZ_NAT_HOLE_PUNCH: flag
+    .default(true)
+    .describe('Tries to replace a relayed connection by a direct one'),
   BZZZ_ROLES: list.default([]).describe('Roles told to peers, comma separated'),
   BZZZ_ZONE: z.string().default('default').describe('Failure domain; replicas spread over zones'),
   BZZZ_WEIGHT: z.coerce

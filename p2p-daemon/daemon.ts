@@ -212,6 +212,12 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
       listen: [listenAddress(listenHost(config), config.BZZZ_P2P_PORT)],
       announce: config.BZZZ_ANNOUNCE,
       bootstrap: config.DHT_BOOTSTRAP_NODES,
+      nat: {
+        autonat: config.BZZZ_NAT_AUTONAT,
+        upnp: config.BZZZ_NAT_UPNP,
+        relay: config.BZZZ_NAT_RELAY,
+        holePunch: config.BZZZ_NAT_HOLE_PUNCH,
+      },
       nodeInfo: {
         name: config.BZZZ_NODE_NAME,
         version: VERSION,

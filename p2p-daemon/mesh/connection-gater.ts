@@ -3,6 +3,8 @@ import type { ConnectionGater } from '@libp2p/interface'
 /**
  * Lets allow-listed peers in and nobody else. The decision falls right after the handshake has
  * proven who is there and before anything else is spoken. libp2p's own default admits everyone.
+ * A relayed connection has a handshake of its own; beyond that, a relay serves members only, who
+ * reach members only, and nobody is reached through a relay that is not one.
  */
 export function createConnectionGater(components: {
   selfId: string
@@ -19,6 +21,11 @@ export function createConnectionGater(components: {
     denyDialPeer: (peerId) => !isAllowed(peerId.toString()),
     denyInboundEncryptedConnection: (peerId) => deny(peerId.toString(), 'inbound'),
     denyOutboundEncryptedConnection: (peerId) => deny(peerId.toString(), 'outbound'),
+    denyInboundRelayReservation: (source) => deny(source.toString(), 'inbound'),
+    denyOutboundRelayedConnection: (source, target) =>
+      deny(source.toString(), 'inbound') || deny(target.toString(), 'outbound'),
+    denyInboundRelayedConnection: (relay, source) =>
+      deny(relay.toString(), 'inbound') || deny(source.toString(), 'inbound'),
     filterMultiaddrForPeer: (peerId) => {
       const id = peerId.toString()
       return id === selfId || isAllowed(id)

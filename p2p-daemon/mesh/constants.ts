@@ -88,3 +88,29 @@ export const INBOUND_PENDING_MAX = 100
 
 /** Known addresses are written at most this often. */
 export const ADDRESS_BOOK_WRITE_DELAY_MS = 500
+
+/**
+ * Bytes that one relayed connection may carry, both ways together. libp2p's 128 KiB are for
+ * strangers; here only members come, and the largest blob has to get through. A connection that
+ * has used it up is cut and made again.
+ */
+export const RELAY_BYTES_MAX = BigInt(64 * 1024 * MiB)
+
+/** How long one relayed connection may live: so that one that was forgotten ends. */
+export const RELAY_DURATION_MAX_MS = 24 * 60 * 60 * 1000
+
+/** Reservations a relay gives: every node of a cluster of thirty, twice. */
+export const RELAY_RESERVATIONS_SERVED_MAX = 64
+
+/** Relayed connections that one peer may have through one relay, each a stream. */
+export const RELAY_STREAMS_PER_PEER_MAX = 64
+
+/** Relays at which a node can be reached: two, so that one may go. */
+export const RELAY_RESERVATIONS_HELD_MAX = 2
+
+/** Relays through which one peer is looked for. */
+export const RELAYS_DIALLED_MAX = 8
+
+/** One attempt to replace a relayed connection by a direct one, and how often it is made. */
+export const HOLE_PUNCH_TIMEOUT_MS = 5_000
+export const HOLE_PUNCH_ATTEMPTS_MAX = 3

@@ -16,6 +16,9 @@ export interface DiallerComponents {
   selfId: string
   /** Resolves to the peer id that was found at one of the addresses. */
   dial(addresses: Multiaddr[], signal: AbortSignal): Promise<string>
+  /** Reaches the peer through another one; false where nobody could carry the connection. */
+  dialRelayed?(peerId: string, signal: AbortSignal): Promise<boolean>
+  /** Directly: a peer that is reached through a relay is still dialled. */
   isConnected(peerId: string): boolean
   /** Peers that should be here, with what is known of their addresses. */
   expectedPeers(): readonly string[]
@@ -29,6 +32,8 @@ interface Target {
   attempts: number
   nextAtMs: number
   dialling: boolean
+  /** No address was known at the last attempt; the first one that is learnt is tried at once. */
+  blind: boolean
 }
 
 /**
@@ -110,32 +115,67 @@ export class Dialler implements Startable {
 
   #isDue(target: Target): boolean {
     const { peerId } = target
-    if (target.dialling || Date.now() < target.nextAtMs) return false
+    if (target.dialling || !this.#isPauseOver(target)) return false
     if (peerId === undefined) return true
     return peerId !== this.#components.selfId && !this.#components.isConnected(peerId)
   }
 
   async #dial(target: Target, signal: AbortSignal): Promise<void> {
     const addresses = target.addresses()
-    if (addresses.length === 0) return
+    target.blind = addresses.length === 0
     target.dialling = true
+    let tried = !target.blind
     try {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
-      target.peerId = await this.#components.dial(addresses, limit)
-    } catch (error) {
-      if (signal.aborted) return
-      if (isDialToSelf(error)) target.peerId = this.#components.selfId
-      this.#components.log.debug({ err: error, addresses: addresses.map(String) }, 'dial failed')
+      if (!(await this.#dialDirect(target, addresses, signal))) {
+        tried = (await this.#dialRelayed(target, signal)) || tried
+      }
     } finally {
       target.dialling = false
-      target.nextAtMs = Date.now() + pauseAfter(target.attempts)
-      target.attempts += 1
+      if (tried) {
+        target.nextAtMs = Date.now() + pauseAfter(target.attempts)
+        target.attempts += 1
+      }
     }
+  }
+
+  async #dialDirect(target: Target, addresses: Multiaddr[], signal: AbortSignal): Promise<boolean> {
+    if (addresses.length === 0) return false
+    try {
+      target.peerId = await this.#components.dial(addresses, withLimit(signal))
+      return true
+    } catch (error) {
+      if (signal.aborted) return true
+      if (isDialToSelf(error)) target.peerId = this.#components.selfId
+      this.#components.log.debug({ err: error, addresses: addresses.map(String) }, 'dial failed')
+      return false
+    }
+  }
+
+  /** True when there was somebody to ask, whether it helped or not. */
+  async #dialRelayed({ peerId }: Target, signal: AbortSignal): Promise<boolean> {
+    const { selfId, log } = this.#components
+    if (peerId === undefined || peerId === selfId) return false
+    try {
+      const dialled = this.#components.dialRelayed?.(peerId, withLimit(signal))
+      return (await dialled) ?? false
+    } catch (error) {
+      if (!signal.aborted) log.debug({ err: error, peerId }, 'dial through relays failed')
+      return true
+    }
+  }
+
+  #isPauseOver(target: Target): boolean {
+    if (Date.now() >= target.nextAtMs) return true
+    return target.blind && target.addresses().length > 0
   }
 }
 
 function createTarget(peerId: string | undefined, addresses: () => Multiaddr[]): Target {
-  return { peerId, addresses, attempts: 0, nextAtMs: 0, dialling: false }
+  return { peerId, addresses, attempts: 0, nextAtMs: 0, dialling: false, blind: false }
+}
+
+function withLimit(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
 }
 
 /** Half to one and a half times the doubled pause. */

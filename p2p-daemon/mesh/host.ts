@@ -16,6 +16,7 @@ import {
   PING_TIMEOUT_MS,
   PINGS_MAX,
 } from './constants.ts'
+import type { NAT } from './nat.ts'
 import type { NodeKey } from './node-key.ts'
 
 export type Host = Libp2p<{ ping: Ping } & Record<string, unknown>>
@@ -31,12 +32,13 @@ export async function createHost(init: {
   announce: readonly string[]
   connectionGater: ConnectionGater
   services: ReadonlyMap<string, ServiceFactory>
+  nat: Pick<NAT, 'transports' | 'services'>
 }): Promise<Host> {
   const host = await createLibp2p({
     start: false,
     privateKey: init.nodeKey.privateKey,
     addresses: { listen: [...init.listen], announce: [...init.announce] },
-    transports: [tcp()],
+    transports: [tcp(), ...init.nat.transports],
     connectionEncrypters: [tls()],
     streamMuxers: [yamux()],
     connectionGater: init.connectionGater,
@@ -53,6 +55,7 @@ export async function createHost(init: {
       pingTimeout: { minTimeout: PING_TIMEOUT_MS },
     },
     services: {
+      ...Object.fromEntries(init.nat.services),
       ...Object.fromEntries(init.services),
       identify: identify(),
       ping: ping({ maxInboundStreams: PINGS_MAX, maxOutboundStreams: PINGS_MAX }),

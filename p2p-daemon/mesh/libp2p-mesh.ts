@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 
-import type { Connection, Stream } from '@libp2p/interface'
+import type { Connection, PeerId, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 
 import { PeerUnreachableError } from '../../shared/errors.ts'
@@ -23,7 +23,9 @@ import { createHost, startHost, type Host, type ServiceFactory } from './host.ts
 import { createMeshMetrics, type MeshMetrics } from './mesh-metrics.ts'
 import type { Mesh, NodeInfo, Peer, RequestHandler, RequestOptions } from './mesh.ts'
 import { decodeAnnouncement, encodeAnnouncement, type Announcement } from './node-info.ts'
+import { createNAT, NAT_OFF, type NAT, type NATInit } from './nat.ts'
 import type { NodeKey } from './node-key.ts'
+import { isRelayed } from './relay-client.ts'
 import { answer } from './request-protocol.ts'
 import { Requester } from './requester.ts'
 import type { StreamHandlerOptions, StreamHost } from './stream-host.ts'
@@ -45,6 +47,7 @@ export interface Libp2pMeshInit {
   bootstrap?: readonly string[]
   nodeInfo: Omit<NodeInfo, 'peerId'>
   dataDir: string
+  nat?: NATInit
   requestTimeoutMs?: number
 }
 
@@ -55,6 +58,7 @@ interface Member {
   firstPingMs: number | null
   remoteAddress: string
   direction: 'inbound' | 'outbound'
+  link: Peer['link']
 }
 
 interface StreamProtocol {
@@ -91,6 +95,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
   readonly #services = new Map<string, ServiceFactory>()
   readonly #members = new Map<string, Member>()
   readonly #requester: Requester
+  readonly #nat: NAT
   readonly #announcements = new AnnounceTimer({ announce: () => this.#announce() })
   #self: NodeInfo
   #host: Host | undefined
@@ -102,6 +107,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#allowList = components.allowList
     this.#init = init
     this.#self = { ...init.nodeInfo, peerId: components.nodeKey.peerId }
+    this.#nat = createNAT(init.nat ?? NAT_OFF)
     const isKept = (peerId: string): boolean => this.#isExpected(peerId)
     this.#book = new AddressBook({ log: this.#log, isKept }, { dataDir: init.dataDir })
     this.#dialler = new Dialler(
@@ -112,7 +118,11 @@ export class Libp2pMesh implements Mesh, StreamHost {
           const connection = await this.#requireHost().dial(addresses, { signal })
           return connection.remotePeer.toString()
         },
-        isConnected: (peerId) => this.#connectionTo(peerId) !== undefined,
+        dialRelayed: (peerId, signal) => this.#dialRelayed(peerId, signal),
+        isConnected: (peerId) => {
+          const connection = this.#connectionTo(peerId)
+          return connection !== undefined && !isRelayed(connection)
+        },
         expectedPeers: () => this.expectedPeers(),
         addressesOf: (peerId) => this.#book.addressesOf(peerId),
       },
@@ -120,6 +130,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     )
     this.#metrics = createMeshMetrics(components.registry, {
       connections: () => this.#countConnections(),
+      peers: () => this.peers(),
       expectedPeers: () => this.expectedPeers().length,
     })
     this.#requester = new Requester(
@@ -201,6 +212,14 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#events.on(event, listener)
   }
 
+  /** Makes this node reachable through relays. It does so by itself when it cannot dial a peer. */
+  async reserveRelay(): Promise<void> {
+    const host = this.#requireHost()
+    await this.#nat.relays?.reserve(host).catch((error: Error) => {
+      this.#log.debug({ err: error }, 'no relay reservation')
+    })
+  }
+
   handle(protocol: string, handler: RequestHandler): void {
     this.handleStream(protocol, (stream, peerId) => answer(stream, peerId, handler), {
       inboundMax: REQUESTS_SERVED_MAX,
@@ -248,6 +267,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       return await connection.newStream(protocol, {
         signal: options.signal,
         maxOutboundStreams: options.outboundMax,
+        runOnLimitedConnection: true,
       })
     } catch (error) {
       options.signal.throwIfAborted()
@@ -261,6 +281,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       listen: this.#init.listen,
       announce: this.#init.announce ?? [],
       services: this.#services,
+      nat: this.#nat,
       connectionGater: createConnectionGater({
         selfId: this.#self.peerId,
         isAllowed: (peerId) => this.#isExpected(peerId),
@@ -278,8 +299,12 @@ export class Libp2pMesh implements Mesh, StreamHost {
           stream.abort(error)
         })
       }
-      const limits = { maxInboundStreams: inboundMax, maxOutboundStreams: inboundMax }
-      await host.handle(protocol, listener, limits)
+      await host.handle(protocol, listener, {
+        maxInboundStreams: inboundMax,
+        maxOutboundStreams: inboundMax,
+        // A peer behind a NAT is a peer like any other, only farther away.
+        runOnLimitedConnection: true,
+      })
     }
     host.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail))
     host.addEventListener('peer:disconnect', ({ detail }) => this.#onGone(detail.toString()))
@@ -293,7 +318,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       connection.abort(new PeerUnreachableError('The peer is not on the allow-list.'))
       return
     }
-    if (this.#members.has(peerId)) return
+    if (this.#members.has(peerId)) return this.#onSecondConnection(connection)
     if (connection.direction === 'outbound') {
       this.#exchange(peerId).catch((error: Error) => this.#hangUp(connection, error))
     } else {
@@ -303,12 +328,44 @@ export class Libp2pMesh implements Mesh, StreamHost {
     }
   }
 
+  /**
+   * Two nodes may dial each other at once, and a relayed connection may be followed by a direct
+   * one. The other side may have lost the first one already, so it is told again who dials.
+   */
+  #onSecondConnection(connection: Connection): void {
+    if (connection.direction !== 'outbound' || isRelayed(connection)) return
+    const peerId = connection.remotePeer.toString()
+    this.#exchange(peerId)
+      .then(() => this.#closeRelayed(connection.remotePeer))
+      .catch((error: Error) => this.#log.debug({ err: error, peerId }, 'announcement failed'))
+  }
+
+  /** What is under way on it fails and is tried again on the direct connection. */
+  async #closeRelayed(peerId: PeerId): Promise<void> {
+    const relayed = this.#host?.getConnections(peerId).filter(isRelayed) ?? []
+    if (relayed.length === 0) return
+    this.#log.info({ peerId: peerId.toString() }, 'direct connection takes over from the relay')
+    await Promise.all(relayed.map((connection) => connection.close()))
+  }
+
   #hangUp(connection: Connection, reason: Error): void {
     const peerId = connection.remotePeer.toString()
     if (this.#members.has(peerId) || connection.status !== 'open') return
     this.#log.warn({ err: reason, peerId }, 'peer did not say who it is, hung up on')
     this.#metrics.connects.inc({ result: 'silent' })
     connection.abort(reason)
+  }
+
+  /** Only for a peer that is not here at all; false where no relay is in reach. */
+  async #dialRelayed(peerId: string, signal: AbortSignal): Promise<boolean> {
+    const { relays } = this.#nat
+    if (!relays || !this.#host || this.#connectionTo(peerId)) return false
+    const host = this.#host
+    await this.reserveRelay()
+    const addresses = await relays.addressesTo(host, peerId)
+    if (addresses.length === 0) return false
+    await host.dial(addresses, { signal })
+    return true
   }
 
   #onGone(peerId: string): void {
@@ -372,6 +429,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       firstPingMs: null,
       remoteAddress: connection.remoteAddr.toString(),
       direction: connection.direction,
+      link: linkOf(connection),
     }
     this.#members.set(peerId, member)
     this.#dialler.reached(peerId)
@@ -402,12 +460,16 @@ export class Libp2pMesh implements Mesh, StreamHost {
     return peerId !== this.#self.peerId && this.#allowList.has(peerId)
   }
 
-  /** The newest: of two, the older is the one that may be dead without anybody knowing yet. */
+  /**
+   * A direct one before a relayed one. Of two direct ones the newest: the older may be dead
+   * without anybody knowing yet.
+   */
   #connectionTo(peerId: string): Connection | undefined {
     if (!this.#host || !this.#isExpected(peerId)) return undefined
-    return this.#host
+    const open = this.#host
       .getConnections(peerIdFromString(peerId))
-      .findLast(({ status }) => status === 'open')
+      .filter(({ status }) => status === 'open')
+    return open.findLast((connection) => !isRelayed(connection)) ?? open.at(-1)
   }
 
   #countConnections(): { inbound: number; outbound: number } {
@@ -432,6 +494,11 @@ function toPeer(member: Member, connection?: Connection): Peer {
     latencyMs: connection?.rtt ?? member.firstPingMs,
     remoteAddress: connection?.remoteAddr.toString() ?? member.remoteAddress,
     direction: connection?.direction ?? member.direction,
+    link: connection ? linkOf(connection) : member.link,
     connectedSinceMs: member.connectedSinceMs,
   }
+}
+
+function linkOf(connection: Connection): Peer['link'] {
+  return isRelayed(connection) ? 'relayed' : 'direct'
 }

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from '../../shared/metrics/metrics.ts'
+import type { Peer } from './mesh.ts'
 
 /** Seconds; from a connection refused at once to one that held for weeks. */
 const CONNECTION_BUCKETS_SECONDS = [1, 10, 60, 600, 3600, 21_600, 86_400, 604_800]
@@ -12,7 +13,11 @@ export interface MeshMetrics {
 
 export function createMeshMetrics(
   registry: Registry,
-  read: { connections: () => { inbound: number; outbound: number }; expectedPeers: () => number },
+  read: {
+    connections: () => { inbound: number; outbound: number }
+    peers: () => readonly Pick<Peer, 'link'>[]
+    expectedPeers: () => number
+  },
 ): MeshMetrics {
   const registers = [registry]
   new Gauge({
@@ -24,6 +29,18 @@ export function createMeshMetrics(
       const { inbound, outbound } = read.connections()
       this.set({ direction: 'inbound' }, inbound)
       this.set({ direction: 'outbound' }, outbound)
+    },
+  })
+  new Gauge({
+    name: 'bzzz_peer_links',
+    help: 'Peers that are here, by how they are reached',
+    labelNames: ['link'],
+    registers,
+    collect() {
+      const peers = read.peers()
+      const relayed = peers.filter(({ link }) => link === 'relayed').length
+      this.set({ link: 'direct' }, peers.length - relayed)
+      this.set({ link: 'relayed' }, relayed)
     },
   })
   new Gauge({

@@ -23,6 +23,8 @@ export interface Peer extends NodeInfo {
   /** Address of the open connection, as a multiaddr. */
   remoteAddress: string
   direction: 'inbound' | 'outbound'
+  /** `relayed`: another member carries the connection; a bulk port is out of reach then. */
+  link: 'direct' | 'relayed'
   connectedSinceMs: number
 }
 

@@ -72,7 +72,9 @@ export class PreferredTransfer implements BlobTransfer {
 
   async #open(peerId: string, hash: string, options: FetchOptions): Promise<Opened> {
     const { bulk, stream, mesh } = this.#components
-    const port = mesh.peer(peerId)?.bulkPort
+    const peer = mesh.peer(peerId)
+    // Behind a relay there is no port to connect to, and none has failed.
+    const port = peer?.link === 'relayed' ? null : peer?.bulkPort
     if (typeof port === 'number' && !this.#hasFailed(peerId, port)) {
       try {
         return { remote: await bulk.fetch(peerId, hash, options), bulkPort: port }

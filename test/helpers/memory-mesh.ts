@@ -186,6 +186,7 @@ export class MemoryMesh implements Mesh {
       latencyMs: 0,
       remoteAddress: '/memory',
       direction: 'outbound',
+      link: 'direct',
       connectedSinceMs: 0,
     }
   }

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { MESSAGE_BYTES_MAX } from '../../../p2p-daemon/mesh/constants.ts'
 import { createHost } from '../../../p2p-daemon/mesh/host.ts'
 import { Libp2pMesh } from '../../../p2p-daemon/mesh/libp2p-mesh.ts'
+import { createNAT, NAT_OFF } from '../../../p2p-daemon/mesh/nat.ts'
 import { createNodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
 import {
   BlobNotFoundError,
@@ -158,6 +159,7 @@ describe('libp2p-mesh', () => {
       announce: [],
       connectionGater: {},
       services: new Map(),
+      nat: createNAT(NAT_OFF),
     })
     await mute.start()
     try {
