@@ -175,6 +175,26 @@ export class AuthThrottledError extends Error {
   }
 }
 
+/**
+ * What is done here must be written down, and there is no room left to do so: the database is away
+ * and the rows that wait for it are as many as the limit. Nothing was done.
+ */
+export class AuditUnavailableError extends Error {
+  override readonly name = 'AuditUnavailableError'
+  readonly code = 'BZZZ_AUDIT_UNAVAILABLE'
+  readonly retryAfterSeconds: number
+  constructor(message: string, retryAfterSeconds: number) {
+    super(message)
+    this.retryAfterSeconds = retryAfterSeconds
+  }
+}
+
+/** The chain of audit rows does not hold: one was changed, removed, added or moved. */
+export class AuditBrokenError extends Error {
+  override readonly name = 'AuditBrokenError'
+  readonly code = 'BZZZ_AUDIT_BROKEN'
+}
+
 /** Too few holders acknowledged in time. What was stored stays; a retry is safe. */
 export class QuorumNotReachedError extends Error {
   override readonly name = 'QuorumNotReachedError'

@@ -134,6 +134,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'Postgres does not answer. What does not need it goes on.',
     act: `${RETRY} Check Postgres and \`DATABASE_URL\`.`,
   },
+  BZZZ_AUDIT_UNAVAILABLE: {
+    means: 'Audit rows wait for the database and fill their limit. Nothing was done.',
+    act: `${RETRY} Check Postgres: reads go on, what has to be written down waits for it.`,
+  },
   BZZZ_REDIS_UNAVAILABLE: {
     means: 'Redis does not answer.',
     act: `${RETRY} Check Redis and \`REDIS_URL\`.`,
@@ -201,6 +205,10 @@ const STARTS: Readonly<Record<string, Meaning>> = {
   BZZZ_CONFIG_INVALID: {
     means: 'Settings are missing, wrong or unknown: one line each.',
     act: 'Correct all of them; every line names its setting.',
+  },
+  BZZZ_AUDIT_BROKEN: {
+    means: 'An audit row was changed, removed, added or moved: the message names the first.',
+    act: 'Compare with a backup, and find out who may write to the database.',
   },
   BZZZ_DATABASE_NEWER: {
     means: 'The schema of the database is of a newer release.',

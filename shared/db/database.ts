@@ -8,10 +8,7 @@ import type { Schema } from './schema.ts'
 
 export type BzzzDatabase = Kysely<Schema>
 
-/**
- * Connections of one process. Three daemons, a gateway and a connector stay below 30 of the 50
- * that the embedded server and the 100 that a stock server admits.
- */
+/** Connections of one pool unless its owner asks for fewer; docs/ARCHITECTURE.md adds them up. */
 const POOL_CONNECTIONS_MAX = 5
 
 /** A database that does not answer a connect in this time is treated as away. */
@@ -19,6 +16,9 @@ const CONNECT_TIMEOUT_MS = 5_000
 
 /** No statement of ours runs longer; one that does holds a connection others need. */
 const STATEMENT_TIMEOUT_MS = 15_000
+
+/** A server that stands still does not even end the statement; then the client gives up. */
+const ANSWER_TIMEOUT_MS = 20_000
 
 export interface OpenDatabase {
   db: BzzzDatabase
@@ -28,14 +28,21 @@ export interface OpenDatabase {
 }
 
 /** Opens a small pool. No connection is made until the first query. */
-export function openDatabase(url: string, { log }: { log: Logger }): OpenDatabase {
+export function openDatabase(
+  url: string,
+  { log }: { log: Logger },
+  init: { connectionsMax?: number } = {},
+): OpenDatabase {
   const pool = new pg.Pool({
     connectionString: url,
-    max: POOL_CONNECTIONS_MAX,
+    max: init.connectionsMax ?? POOL_CONNECTIONS_MAX,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
     application_name: 'bzzz',
   })
+  // A connection that breaks between two statements of a transaction tells nobody but itself.
+  pool.on('connect', (client) => client.on('error', () => undefined))
   // An idle connection that breaks must not end the process; the next query opens a new one.
   pool.on('error', (error) => log.warn({ reason: error.message }, 'database connection lost'))
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })

@@ -1,6 +1,7 @@
 import type { Migration } from 'kysely'
 
 import * as records from './migrations/0001-records.ts'
+import * as access from './migrations/0002-access.ts'
 
 /**
  * Every migration in order, by name. Additive in one release, contracted in a later one, so that
@@ -8,4 +9,5 @@ import * as records from './migrations/0001-records.ts'
  */
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-records': records,
+  '0002-access': access,
 }

@@ -7,6 +7,9 @@ import type { ColumnType, Generated } from 'kysely'
 export interface Schema {
   records: RecordTable
   revoked_tokens: RevokedTokenTable
+  tokens: TokenTable
+  audit: AuditTable
+  audit_head: AuditHeadTable
 }
 
 /** One row for each version of each address, forks included. */
@@ -35,4 +38,45 @@ export interface RevokedTokenTable {
   /** After this the token is expired anyway and the row can go. */
   expires_at: Date
   revoked_at: Generated<Date>
+  /** Signed with a token key, so that nodes without a database believe it. */
+  statement: string | null
+}
+
+/** What is known of a token that was made; never the token itself. */
+export interface TokenTable {
+  token_id: string
+  subject: string
+  role: string
+  /** Null for all those of the role. */
+  scopes: string[] | null
+  projects: string[]
+  created_at: Date
+  expires_at: Date
+}
+
+/** Only ever added to; see shared/audit/. */
+export interface AuditTable {
+  seq: ColumnType<string, number, never>
+  /** Chosen by the writer, so that what is sent twice is one row. */
+  id: string
+  at: Date
+  component: string
+  actor: string
+  token_id: string
+  remote: string
+  action: string
+  resource: string
+  outcome: string
+  status: number
+  request_id: string
+  arguments_hash: string
+  previous_hash: string
+  hash: string
+}
+
+/** One row: where the chain ends. Who adds to the chain locks it first. */
+export interface AuditHeadTable {
+  id: Generated<number>
+  seq: ColumnType<string, number, number>
+  hash: string
 }
