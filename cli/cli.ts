@@ -2,6 +2,8 @@ import { Command, CommanderError } from 'commander'
 
 import { VERSION } from '../shared/version.ts'
 import { blobCommand } from './commands/blob.ts'
+import { conflictCommands } from './commands/conflicts.ts'
+import { findCommand } from './commands/find.ts'
 import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
 import { nodeCommand } from './commands/node.ts'
@@ -36,6 +38,8 @@ function createProgram(host: CommandHost): Command {
     putCommand,
     getCommand,
     resolveCommand,
+    findCommand,
+    conflictCommands,
     blobCommand,
     nodeCommand,
     scrubCommand,

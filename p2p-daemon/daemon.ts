@@ -257,6 +257,7 @@ function composeHttp(
     local: store,
     records: records.service,
     lookup: records.lookup,
+    search: records.search,
     mesh,
     nodes,
     pins,

@@ -59,6 +59,12 @@ export class HoldNotFoundError extends Error {
   readonly code = 'BZZZ_HOLD_NOT_FOUND'
 }
 
+/** There is nothing to merge: each version of the address follows the one before it. */
+export class NotForkedError extends Error {
+  override readonly name = 'NotForkedError'
+  readonly code = 'BZZZ_ADDRESS_NOT_FORKED'
+}
+
 /** One collection at a time on a node. */
 export class CollectionRunningError extends Error {
   override readonly name = 'CollectionRunningError'

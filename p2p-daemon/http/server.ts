@@ -18,11 +18,13 @@ import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 import { pinRoutes, type PinRoutesOptions } from './pins.ts'
 import { quotaRoutes, type QuotaRoutesOptions } from './quotas.ts'
 import { scrubRoutes, type ScrubRoutesOptions } from './scrub.ts'
+import { searchRoutes, type SearchRoutesOptions } from './search.ts'
 
 export interface HttpServerComponents extends ServiceComponents {
   revocations: Revocations | undefined
   routes: BlobRoutesOptions &
     AddressRoutesOptions &
+    SearchRoutesOptions &
     MeshRoutesOptions &
     NodeRoutesOptions &
     PinRoutesOptions &
@@ -67,6 +69,7 @@ export class HttpServer implements Startable {
     )
     await app.register(blobRoutes, routes)
     await app.register(addressRoutes, routes)
+    await app.register(searchRoutes, routes)
     await app.register(meshRoutes, routes)
     await app.register(nodeRoutes, routes)
     await app.register(pinRoutes, routes)

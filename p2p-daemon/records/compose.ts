@@ -11,6 +11,7 @@ import { RecordCoordinator } from './record-coordinator.ts'
 import { RecordLookup } from './record-lookup.ts'
 import { RecordPeers } from './record-peers.ts'
 import { RECORD_PROTOCOL } from './record-protocol.ts'
+import { RecordSearch } from './record-search.ts'
 import { createRecordServer } from './record-server.ts'
 import { RecordService } from './record-service.ts'
 import { RecordStore } from './record-store.ts'
@@ -42,6 +43,7 @@ export function composeRecords(
   const onRecord = (record: AddressRecord): void => {
     announcer.announce(record)
     searchIndex?.wake()
+    if (record.merged) sync.fetchMerged()
   }
   const lookup = new RecordLookup({ store, peers, dht, onRecord }, { selfId })
   const coordinator = new RecordCoordinator({ store, blobs, peers, lookup, onRecord }, { selfId })
@@ -49,8 +51,9 @@ export function composeRecords(
     { store, blobs, peers, lookup, coordinator },
     { author: selfId, privateKey: init.nodeKey.signingKey },
   )
-  const sync = new RecordSync({ mesh, store, peers, lookup, log })
+  const search = new RecordSearch({ store, peers, lookup })
+  const sync: RecordSync = new RecordSync({ mesh, store, peers, lookup, log })
   mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator, isMember }))
   const parts: Startable[] = [announcer, sync, ...(searchIndex ? [searchIndex] : [])]
-  return { store, lookup, service, searchIndex, parts }
+  return { store, lookup, service, search, searchIndex, parts }
 }

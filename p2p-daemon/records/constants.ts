@@ -22,6 +22,9 @@ export const RECORDS_PER_FRAME_MAX = 64
 /** Ends of chains in one page when two nodes compare what they hold. */
 export const TIPS_PER_FRAME_MAX = 500
 
+/** Forked addresses in one page; the holders of each are asked for its ends. */
+export const CONFLICTS_PER_PAGE_MAX = 50
+
 /** Missing predecessors are fetched at most this far back at once; the rest comes by comparing. */
 export const BACKFILL_RECORDS_MAX = 10_000
 

@@ -2,6 +2,7 @@ import { AddressNotFoundError, VersionNotFoundError } from '../../shared/errors.
 import {
   compareRecords,
   decodeRecord,
+  recordHash,
   verifyRecord,
   type AddressRecord,
 } from '../../shared/record/record.ts'
@@ -136,6 +137,33 @@ export class RecordLookup {
     return records
   }
 
+  /** The ends of the chains of an address as its holders know them, the head first. */
+  async ends(name: string, signal?: AbortSignal): Promise<AddressRecord[]> {
+    const { store, peers } = this.#components
+    const request: RecordRequest = { op: 'ends', name }
+    for (const { peerId, records } of await peers.gather(peers.holders(name), request, signal)) {
+      for (const record of records.filter(({ address }) => address === name)) {
+        await this.learn(record, peerId, signal)
+      }
+    }
+    return store.ends(name, RECORDS_PER_FRAME_MAX)
+  }
+
+  /**
+   * Fetches ends that a version here has settled. Nothing else brings them: they are no ends any
+   * more, and the chain that is walked back does not lead to them.
+   */
+  async fetchMerged(signal?: AbortSignal): Promise<void> {
+    for (const { name, hash } of this.#components.store.unseenMerged(RECORDS_PER_FRAME_MAX)) {
+      signal?.throwIfAborted()
+      const request: RecordRequest = { op: 'record', hash }
+      const found = await this.#fromPeers(this.#everybody(name), request, signal)
+      if (found && recordHash(found.record) === hash) {
+        await this.learn(found.record, found.peerId, signal)
+      }
+    }
+  }
+
   #everybody(name: string): string[] {
     const { peers } = this.#components
     return [...new Set([...peers.holders(name), ...peers.others()])]
@@ -171,7 +199,11 @@ export class RecordLookup {
   async learn(record: AddressRecord, peerId?: string, signal?: AbortSignal): Promise<void> {
     const { store, onRecord } = this.#components
     if (store.add(record)) onRecord?.(record)
-    const gap = record.previous !== null && !store.byHash(record.previous)
+    const parents = [
+      ...(record.previous === null ? [] : [record.previous]),
+      ...(record.merged ?? []),
+    ]
+    const gap = parents.some((hash) => !store.byHash(hash))
     if (gap && peerId) await this.#backfill(record.address, record.version, [peerId], signal)
   }
 

@@ -46,6 +46,11 @@ export class RecordPeers {
     requireMajority(this.#mesh)
   }
 
+  /** Peers of the allow-list, here or not. */
+  expected(): number {
+    return this.#mesh.expectedPeers().length
+  }
+
   others(): string[] {
     return this.#mesh.peers().map((peer) => peer.peerId)
   }

@@ -30,6 +30,17 @@ const requestSchema = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('at'), name, timestampMs: z.int().min(0) }),
   z.strictObject({ op: z.literal('history'), name, before: version, limit: version }),
   z.strictObject({ op: z.literal('record'), hash: z.string().refine(isHash) }),
+  /** The ends of the chains of one address. */
+  z.strictObject({ op: z.literal('ends'), name }),
+  /** Heads of addresses by their parts, in the order of names. */
+  z.strictObject({
+    op: z.literal('search'),
+    pattern: z.string().max(ADDRESS_CHARS_MAX),
+    projects: z.array(z.string().max(128)).max(64),
+    forked: z.boolean(),
+    after: z.string().max(ADDRESS_CHARS_MAX),
+    limit: version,
+  }),
   /** The ends of all chains, a page at a time. */
   z.strictObject({ op: z.literal('tips'), after: tip.optional() }),
 ])

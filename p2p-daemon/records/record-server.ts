@@ -1,3 +1,4 @@
+import { parsePattern } from '../../shared/address/pattern.ts'
 import { InvalidRecordError } from '../../shared/errors.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
 import type { RequestHandler } from '../mesh/mesh.ts'
@@ -52,6 +53,14 @@ async function answer(
     }
     case 'record':
       return records(store.byHash(request.hash))
+    case 'ends':
+      return records(...store.ends(request.name, RECORDS_PER_FRAME_MAX))
+    case 'search': {
+      const { pattern, limit, ...query } = request
+      const page = { pattern: parsePattern(pattern), limit: Math.min(limit, RECORDS_PER_FRAME_MAX) }
+      const found = store.search({ ...query, ...page })
+      return records(...found.map(({ name }) => store.head(name)))
+    }
     case 'tips':
       return { outcome: 'ok', tips: store.tips(request.after, TIPS_PER_FRAME_MAX) }
   }

@@ -1,12 +1,16 @@
 import type { KeyObject } from 'node:crypto'
 
 import {
+  AddressNotFoundError,
+  InvalidRequestError,
+  NotForkedError,
   PeerUnreachableError,
   QuorumNotReachedError,
   VersionConflictError,
 } from '../../shared/errors.ts'
 import {
   encodeRecord,
+  MERGED_MAX,
   recordHash,
   signRecord,
   toRecordJSON,
@@ -113,13 +117,50 @@ export class RecordService {
     throw conflict(head)
   }
 
-  #next(name: string, content: Content, head: AddressRecord | undefined): AddressRecord {
+  /**
+   * Settles a fork: a new version on top of the head with the content of the end that `pick`
+   * names. The other ends stay in the history and are no longer reported. Ends that somebody makes
+   * meanwhile are not settled by it.
+   * @throws NotForkedError, VersionConflictError, InvalidRequestError, QuorumNotReachedError
+   */
+  merge(
+    name: string,
+    pick: string,
+    condition: WriteCondition = {},
+    signal?: AbortSignal,
+  ): Promise<WriteResult> {
+    return this.#turns.run(name, async () => {
+      const { lookup } = this.#components
+      const head = await lookup.freshHead(name, signal)
+      if (!head) throw new AddressNotFoundError(`Nothing is stored under ${name}.`)
+      checkCondition(head, condition)
+      const ends = await lookup.ends(name, signal)
+      const { hash, sizeBytes, mediaType } = pickEnd(ends, pick)
+      const others = ends.map(recordHash).filter((end) => end !== recordHash(head))
+      const merged = others.slice(0, MERGED_MAX)
+      const record = this.#next(name, { hash, sizeBytes, mediaType, merged }, head)
+      const answer = await this.#commit(record, signal)
+      if (answer.outcome === 'ok') {
+        return { record, created: true, holders: answer.holders ?? [] }
+      }
+      if (answer.outcome === 'quorum') throw quorumError(name)
+      // Whoever wrote meanwhile has not been seen by whoever picked.
+      throw conflict(this.#adopt(answer) ?? head)
+    })
+  }
+
+  #next(
+    name: string,
+    { merged, ...content }: Content & { merged?: string[] },
+    head: AddressRecord | undefined,
+  ): AddressRecord {
     return signRecord(
       {
         address: name,
         version: (head?.version ?? 0) + 1,
         ...content,
         previous: head ? recordHash(head) : null,
+        ...(merged && { merged }),
         author: this.#author,
         // Time never runs backwards along a chain, whatever the clocks of its authors do.
         timestampMs: Math.max(Date.now(), head?.timestampMs ?? 0),
@@ -167,6 +208,28 @@ export class RecordService {
 
 function sameContent(head: AddressRecord, content: Content): boolean {
   return head.hash === content.hash && head.mediaType === content.mediaType
+}
+
+/** The end that is meant by a version, or by the beginning of its own or its content's hash. */
+function pickEnd(ends: readonly AddressRecord[], pick: string): AddressRecord {
+  const [head] = ends
+  if (head === undefined || ends.length < 2) {
+    throw new NotForkedError('The address has no fork: one version follows the other.')
+  }
+  const isVersion = /^[1-9]\d{0,8}$/.test(pick)
+  const text = pick.toLowerCase()
+  if (!isVersion && !/^[0-9a-f]{8,64}$/.test(text)) {
+    throw new InvalidRequestError('A pick is a version, or 8 or more digits of a hash.')
+  }
+  const [found, second] = ends.filter((end) =>
+    isVersion
+      ? end.version === Number(pick)
+      : recordHash(end).startsWith(text) || end.hash.startsWith(text),
+  )
+  const choices = ends.map((end) => `${recordHash(end).slice(0, 12)} (version ${end.version})`)
+  const problem = found ? 'names several ends' : 'names none of the ends'
+  if (found && second === undefined) return found
+  throw new InvalidRequestError(`The pick ${problem}; they are ${choices.join(', ')}.`)
 }
 
 function checkCondition(head: AddressRecord | undefined, condition: WriteCondition): void {

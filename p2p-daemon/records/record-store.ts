@@ -7,6 +7,7 @@ import {
   recordHash,
   type AddressRecord,
 } from '../../shared/record/record.ts'
+import { RecordNames, type FoundName, type NameQuery } from './record-names.ts'
 
 /** A record with its place in the order in which this node learned of records. */
 export interface SequencedRecord {
@@ -37,6 +38,7 @@ export interface Tip {
  */
 export class RecordStore {
   readonly #db: DatabaseSync
+  readonly #names: RecordNames
   readonly #statements: Record<
     | 'insert'
     | 'version'
@@ -46,9 +48,10 @@ export class RecordStore {
     | 'at'
     | 'since'
     | 'contents'
-    | 'heads'
-    | 'count'
-    | 'forks'
+    | 'ends'
+    | 'isEnd'
+    | 'merge'
+    | 'unseen'
     | 'tips'
     | 'cursor'
     | 'setCursor',
@@ -66,8 +69,11 @@ export class RecordStore {
         previous TEXT, timestamp_ms INTEGER NOT NULL, bytes BLOB NOT NULL);
       CREATE INDEX IF NOT EXISTS records_name ON records (name, version);
       CREATE INDEX IF NOT EXISTS records_previous ON records (previous);
+      CREATE TABLE IF NOT EXISTS merges (
+        parent TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (parent, name)) WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS cursors (name TEXT PRIMARY KEY, sequence INTEGER NOT NULL);
     `)
+    this.#names = new RecordNames(this.#db)
     const prepare = (sql: string): StatementSync => this.#db.prepare(sql)
     this.#statements = {
       insert: prepare(
@@ -95,20 +101,21 @@ export class RecordStore {
          AS content, json_extract(CAST(bytes AS TEXT), '$.sizeBytes') AS sizeBytes
          FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?`,
       ),
-      heads: prepare(
-        `SELECT name, max(version) AS version FROM records WHERE name > ?
-         GROUP BY name ORDER BY name LIMIT ?`,
+      ends: prepare(
+        `SELECT bytes FROM records AS r WHERE r.name = ? AND ${isEnd('r')}
+         ORDER BY version DESC, hash LIMIT ?`,
       ),
-      count: prepare('SELECT count(DISTINCT name) AS count FROM records'),
-      forks: prepare(
-        `SELECT count(*) AS count FROM records AS r WHERE r.name = ?1 AND NOT EXISTS
-         (SELECT 1 FROM records AS next WHERE next.previous = r.hash AND next.name = ?1)`,
+      isEnd: prepare(
+        `SELECT 1 FROM records AS r WHERE r.hash = ? AND r.name = ? AND ${isEnd('r')}`,
+      ),
+      merge: prepare('INSERT OR IGNORE INTO merges (parent, name) VALUES (?, ?)'),
+      unseen: prepare(
+        `SELECT parent AS hash, name FROM merges AS m WHERE NOT EXISTS
+         (SELECT 1 FROM records WHERE records.hash = m.parent) LIMIT ?`,
       ),
       tips: prepare(
         `SELECT name, version, hash FROM records AS r
-         WHERE (r.name, r.hash) > (?1, ?2) AND NOT EXISTS
-           (SELECT 1 FROM records AS next WHERE next.previous = r.hash AND next.name = r.name)
-         ORDER BY r.name, r.hash LIMIT ?3`,
+         WHERE (r.name, r.hash) > (?1, ?2) AND ${isEnd('r')} ORDER BY r.name, r.hash LIMIT ?3`,
       ),
       cursor: prepare('SELECT sequence FROM cursors WHERE name = ?'),
       setCursor: prepare('INSERT OR REPLACE INTO cursors (name, sequence) VALUES (?, ?)'),
@@ -117,17 +124,26 @@ export class RecordStore {
 
   /** Keeps a verified record. False when it was known. */
   add(record: AddressRecord): boolean {
-    const { address, version, previous, timestampMs } = record
-    const bytes = encodeRecord(record)
-    const { changes } = this.#statements.insert.run(
-      address,
-      version,
-      recordHash(record),
-      previous,
-      timestampMs,
-      bytes,
-    )
-    return Number(changes) > 0
+    const hash = recordHash(record)
+    // Looked at first: most are known, and a read is no transaction.
+    if (this.byHash(hash)) return false
+    const { address, version, previous, merged = [], timestampMs } = record
+    const parents = [...new Set([...(previous === null ? [] : [previous]), ...merged])]
+    const isEnd = (each: string): boolean => this.#statements.isEnd.get(each, address) !== undefined
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      const settled = parents.filter(isEnd).length
+      const bytes = encodeRecord(record)
+      this.#statements.insert.run(address, version, hash, previous, timestampMs, bytes)
+      for (const parent of merged) this.#statements.merge.run(parent, address)
+      // What was built upon it may have come before it.
+      this.#names.add(record, (isEnd(hash) ? 1 : 0) - settled)
+      this.#db.exec('COMMIT')
+    } catch (error) {
+      this.#db.exec('ROLLBACK')
+      throw error
+    }
+    return true
   }
 
   /** The record that stands: the highest version, and of a fork the lower hash. */
@@ -156,10 +172,24 @@ export class RecordStore {
     return this.#statements.page.all(name, before, limit).map(decodeRow)
   }
 
-  /** How many records beside the head nobody built upon: 0 where history is one chain. */
+  /** How many ends beside the head's: 0 where history is one chain or the rest was merged. */
   forks(name: string): number {
-    const row = this.#statements.forks.get(name) as { count: number }
-    return Math.max(row.count - 1, 0)
+    return Math.max(this.#names.ends(name) - 1, 0)
+  }
+
+  /** Records that nobody built upon and no version settled, the highest version first. */
+  ends(name: string, limit: number): AddressRecord[] {
+    return this.#statements.ends.all(name, limit).map(decodeRow).toSorted(compareRecords)
+  }
+
+  /** Ends that versions here have settled and that never came here themselves. */
+  unseenMerged(limit: number): { name: string; hash: string }[] {
+    return this.#statements.unseen.all(limit) as unknown as { name: string; hash: string }[]
+  }
+
+  /** Addresses by their parts, in the order of names. */
+  search(query: NameQuery): FoundName[] {
+    return this.#names.search(query)
   }
 
   /**
@@ -172,8 +202,8 @@ export class RecordStore {
   }
 
   /** Names in order with the newest version of each. */
-  heads(after: string, limit: number): { name: string; version: number }[] {
-    return this.#statements.heads.all(after, limit) as { name: string; version: number }[]
+  heads(after: string, limit: number): FoundName[] {
+    return this.#names.heads(after, limit)
   }
 
   /** Records in the order this node learned of them, after a sequence number. */
@@ -189,7 +219,7 @@ export class RecordStore {
   }
 
   addresses(): number {
-    return (this.#statements.count.get() as { count: number }).count
+    return this.#names.count()
   }
 
   /** Where a follower of `since` stopped; 0 for a new one. */
@@ -217,6 +247,14 @@ export class RecordStore {
   #best(rows: unknown[]): AddressRecord | undefined {
     return (rows as { bytes: Uint8Array }[]).map(decodeRow).sort(compareRecords)[0]
   }
+}
+
+/** SQL for a record that no other one of its address follows or settles. */
+function isEnd(alias: string): string {
+  return `NOT EXISTS (SELECT 1 FROM records AS next
+            WHERE next.previous = ${alias}.hash AND next.name = ${alias}.name)
+          AND NOT EXISTS (SELECT 1 FROM merges AS m
+            WHERE m.parent = ${alias}.hash AND m.name = ${alias}.name)`
 }
 
 function decodeRow(row: Record<string, unknown>): AddressRecord {

@@ -26,6 +26,7 @@ export class RecordSync implements Startable {
   #loop: Promise<void> = Promise.resolve()
   #wake: () => void = () => undefined
   readonly #pending = new Set<string>()
+  #fetching: Promise<unknown> | undefined
 
   constructor(components: RecordSyncComponents) {
     this.#components = components
@@ -51,6 +52,7 @@ export class RecordSync implements Startable {
     this.#controller = undefined
     this.#wake()
     await this.#loop
+    await this.#fetching
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -65,6 +67,14 @@ export class RecordSync implements Startable {
   }
 
   /** Until woken or, at the latest, the interval is over: then everybody is compared again. */
+  /** A record has come that settles ends: those that are not here are fetched soon. */
+  fetchMerged(): void {
+    const signal = this.#controller?.signal
+    if (!signal || this.#fetching) return
+    const fetched = this.#components.lookup.fetchMerged(signal).catch(() => undefined)
+    this.#fetching = fetched.finally(() => (this.#fetching = undefined))
+  }
+
   async #sleep(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     let timer: NodeJS.Timeout | undefined
@@ -82,6 +92,7 @@ export class RecordSync implements Startable {
     const { log } = this.#components
     try {
       const learnt = await this.#pull(peerId, signal)
+      await this.#components.lookup.fetchMerged(signal)
       if (learnt > 0) log.info({ peerId, learnt }, 'caught up with a peer')
     } catch (error) {
       if (!signal.aborted) log.debug({ peerId, err: error }, 'comparison with a peer failed')

@@ -86,6 +86,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'Somebody else wrote first. `current` in the body is the record that stands.',
     act: 'Look at it, merge, and write again on top of its version.',
   },
+  BZZZ_ADDRESS_NOT_FORKED: {
+    means: 'A merge was asked for and the address has no fork, or no longer.',
+    act: 'Nothing: look at `bzzz conflicts` for what is left.',
+  },
   BZZZ_NODE_NOT_DRAINED: {
     means: 'The node still holds copies that are not yet on the nodes that take its place.',
     act: 'Drain it and wait until nothing remains, or force the removal and accept the loss.',

@@ -3,8 +3,9 @@ import { createPublicKey, sign, verify, type KeyObject } from 'node:crypto'
 import { base58btc } from 'multiformats/bases/base58'
 import { z } from 'zod'
 
+import { parseAddress, recordName } from '../address/address.ts'
 import { hashBytes, isHash } from '../blob/hash.ts'
-import { InvalidRecordError } from '../errors.ts'
+import { InvalidAddressError, InvalidRecordError } from '../errors.ts'
 import { ADDRESS_CHARS_MAX, MEDIA_TYPE_CHARS_MAX } from '../limits.ts'
 
 /**
@@ -23,6 +24,8 @@ export interface AddressRecord {
   mediaType: string
   /** Hash of the record of version - 1, null for the first. */
   previous: string | null
+  /** Ends of other chains of this address that this version settles; absent, never empty. */
+  merged?: string[]
   /** Peer id (Ed25519) of the node that signed. */
   author: string
   /** Milliseconds since the epoch, by the author's clock. */
@@ -37,6 +40,9 @@ const DOMAIN_TAG = 'bzzz/record/1\n'
 /** A record is small; anything longer is refused unread. */
 export const RECORD_BYTES_MAX = 16 * 1024
 
+/** Ends of chains that one version can settle; a fork has as many as a partition had sides. */
+export const MERGED_MAX = 32
+
 /** Base58 identity multihash of a protobuf Ed25519 public key: 2 + 4 bytes before the raw key. */
 const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20)
 
@@ -50,46 +56,27 @@ const recordSchema = z.strictObject({
   sizeBytes: z.int().min(0),
   mediaType: z.string().max(MEDIA_TYPE_CHARS_MAX),
   previous: z.string().refine(isHash).nullable(),
+  merged: z.array(z.string().refine(isHash)).min(1).max(MERGED_MAX).exactOptional(),
   author: z.string().max(128),
   timestampMs: z.int().min(0),
   signature: z.base64().max(128),
 })
 
 /** Field order is the encoding: the same record has the same bytes everywhere. */
+function inOrder(record: Omit<AddressRecord, 'signature'>): Omit<AddressRecord, 'signature'> {
+  const { address, version, hash, sizeBytes, mediaType, previous, merged } = record
+  const { author, timestampMs } = record
+  const content = { address, version, hash, sizeBytes, mediaType, previous }
+  return { ...content, ...(merged && { merged }), author, timestampMs }
+}
+
 function unsignedBytes(record: Omit<AddressRecord, 'signature'>): Buffer {
-  const { address, version, hash, sizeBytes, mediaType, previous, author, timestampMs } = record
-  return Buffer.from(
-    DOMAIN_TAG +
-      JSON.stringify({
-        address,
-        version,
-        hash,
-        sizeBytes,
-        mediaType,
-        previous,
-        author,
-        timestampMs,
-      }),
-  )
+  return Buffer.from(DOMAIN_TAG + JSON.stringify(inOrder(record)))
 }
 
 /** The bytes that are stored, sent and hashed. */
 export function encodeRecord(record: AddressRecord): Buffer {
-  const { address, version, hash, sizeBytes, mediaType, previous, author, timestampMs, signature } =
-    record
-  return Buffer.from(
-    JSON.stringify({
-      address,
-      version,
-      hash,
-      sizeBytes,
-      mediaType,
-      previous,
-      author,
-      timestampMs,
-      signature,
-    }),
-  )
+  return Buffer.from(JSON.stringify({ ...inOrder(record), signature: record.signature }))
 }
 
 /** The hash under which the record is a blob. */
@@ -113,7 +100,21 @@ export function decodeRecord(bytes: Uint8Array): AddressRecord {
   if (!encodeRecord(parsed).equals(bytes)) {
     throw new InvalidRecordError('The record is not in its canonical encoding.')
   }
+  if (!isRecordName(parsed.address)) {
+    throw new InvalidRecordError('The record names no address in its canonical text.')
+  }
   return parsed
+}
+
+/** A name that is not canonical would be a second record of the same address. */
+function isRecordName(text: string): boolean {
+  try {
+    const address = parseAddress(text)
+    return address.kind === 'semantic' && recordName(address) === text
+  } catch (error) {
+    if (error instanceof InvalidAddressError) return false
+    throw error
+  }
 }
 
 export function signRecord(
@@ -166,6 +167,8 @@ export interface RecordJSON {
   size: number
   mediaType: string
   previous: string | null
+  /** Record hashes of the other ends that this version settled. */
+  merged?: string[]
   author: string
   timestamp: string
   signature: string
@@ -181,6 +184,7 @@ export function toRecordJSON(record: AddressRecord): RecordJSON {
     size: record.sizeBytes,
     mediaType: record.mediaType,
     previous: record.previous,
+    ...(record.merged && { merged: record.merged }),
     author: record.author,
     timestamp: new Date(record.timestampMs).toISOString(),
     signature: record.signature,

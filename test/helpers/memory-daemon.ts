@@ -13,6 +13,7 @@ import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
 import { composeQuotas } from '../../p2p-daemon/lifetime/compose-quotas.ts'
 import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
 import { composeRecords } from '../../p2p-daemon/records/compose.ts'
+import type { RecordStore } from '../../p2p-daemon/records/record-store.ts'
 import { composeReplication } from '../../p2p-daemon/replication/compose.ts'
 import { composeScrub } from '../../p2p-daemon/scrub/compose.ts'
 import { createStatus } from '../../p2p-daemon/status.ts'
@@ -25,6 +26,8 @@ export interface MemoryDaemon {
   peerId: string
   tokens: TestTokens
   store: MemoryStore
+  /** What it holds of addresses, to put in what nobody would write. */
+  records: RecordStore
   close(): Promise<void>
 }
 
@@ -110,6 +113,7 @@ export async function startMemoryDaemon(
         local: store,
         records: records.service,
         lookup: records.lookup,
+        search: records.search,
         mesh,
         nodes,
         pins,
@@ -137,6 +141,7 @@ export async function startMemoryDaemon(
     peerId: nodeKey.peerId,
     tokens,
     store,
+    records: records.store,
     close: async () => {
       await stopAll(parts)
       records.store.close()

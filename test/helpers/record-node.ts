@@ -9,6 +9,7 @@ import { RecordCoordinator } from '../../p2p-daemon/records/record-coordinator.t
 import { RecordLookup } from '../../p2p-daemon/records/record-lookup.ts'
 import { RecordPeers } from '../../p2p-daemon/records/record-peers.ts'
 import { RECORD_PROTOCOL } from '../../p2p-daemon/records/record-protocol.ts'
+import { RecordSearch } from '../../p2p-daemon/records/record-search.ts'
 import { createRecordServer } from '../../p2p-daemon/records/record-server.ts'
 import { RecordService } from '../../p2p-daemon/records/record-service.ts'
 import { RecordStore } from '../../p2p-daemon/records/record-store.ts'
@@ -23,6 +24,7 @@ export interface RecordNode {
   lookup: RecordLookup
   service: RecordService
   sync: RecordSync
+  search: RecordSearch
   /** A record signed by this node with `author` put in. */
   sign(fields: Omit<AddressRecord, 'signature'>, author: string): AddressRecord
   close(): Promise<void>
@@ -39,14 +41,20 @@ export async function startRecordNode(network: MemoryNetwork): Promise<RecordNod
   const mesh = network.join(peerId)
   const peers = new RecordPeers({ mesh })
   const dht = { getRecord: () => Promise.resolve(undefined) }
-  const lookup = new RecordLookup({ store, peers, dht }, { selfId: peerId })
-  const coordinator = new RecordCoordinator({ store, blobs, peers, lookup }, { selfId: peerId })
+  const onRecord = (record: AddressRecord): void => {
+    if (record.merged) sync.fetchMerged()
+  }
+  const lookup = new RecordLookup({ store, peers, dht, onRecord }, { selfId: peerId })
+  const coordinator = new RecordCoordinator(
+    { store, blobs, peers, lookup, onRecord },
+    { selfId: peerId },
+  )
   const service = new RecordService(
     { store, blobs, peers, lookup, coordinator },
     { author: peerId, privateKey: signingKey },
   )
   mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator, isMember: () => true }))
-  const sync = new RecordSync({ mesh, store, peers, lookup, log })
+  const sync: RecordSync = new RecordSync({ mesh, store, peers, lookup, log })
   await sync.start()
   return {
     peerId,
@@ -55,6 +63,7 @@ export async function startRecordNode(network: MemoryNetwork): Promise<RecordNod
     lookup,
     service,
     sync,
+    search: new RecordSearch({ store, peers, lookup }),
     sign: (fields, author) => signRecord({ ...fields, author }, signingKey),
     close: async () => {
       await sync.stop()
