@@ -121,7 +121,8 @@ export class RecordService {
    * Settles a fork: a new version on top of the head with the content of the end that `pick`
    * names. The other ends stay in the history and are no longer reported. Ends that somebody makes
    * meanwhile are not settled by it.
-   * @throws NotForkedError, VersionConflictError, InvalidRequestError, QuorumNotReachedError
+   * @throws NotForkedError, VersionConflictError, InvalidRequestError, QuorumNotReachedError,
+   *   PartitionMinorityError
    */
   merge(
     name: string,
@@ -130,7 +131,8 @@ export class RecordService {
     signal?: AbortSignal,
   ): Promise<WriteResult> {
     return this.#turns.run(name, async () => {
-      const { lookup } = this.#components
+      const { lookup, peers } = this.#components
+      peers.requireMajority()
       const head = await lookup.freshHead(name, signal)
       if (!head) throw new AddressNotFoundError(`Nothing is stored under ${name}.`)
       checkCondition(head, condition)
