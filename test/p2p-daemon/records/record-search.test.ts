@@ -39,11 +39,11 @@ async function walk(node: RecordNode, pattern: string, limit: number, projects =
 
 describe('record-search', () => {
   it('finds on every node, page by page, what lies on all of them', async () => {
-    const names = Array.from({ length: 40 }, (_, n) => `bzzz://a@p${n % 4}/n${n}`).toSorted()
+    const names = Array.from({ length: 16 }, (_, n) => `bzzz://a@p${n % 4}/n${n}`).toSorted()
     for (const name of names) await write(name)
     for (const node of nodes) {
-      expect(node.store.addresses()).toBeLessThanOrEqual(40)
-      for (const limit of [1, 7, 64]) expect(await walk(node, EVERYTHING, limit)).toEqual(names)
+      expect(node.store.addresses()).toBeLessThanOrEqual(16)
+      for (const limit of [3, 64]) expect(await walk(node, EVERYTHING, limit)).toEqual(names)
     }
     const covered = names.filter((name) => name.includes('@p1/'))
     expect(await walk(nodes[4]!, EVERYTHING, 3, ['p1'])).toEqual(covered)
