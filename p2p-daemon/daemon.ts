@@ -5,6 +5,7 @@ import { createLogger, type Logger } from '../shared/log/log.ts'
 import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
+import { composeAgents, gossipOver } from './agents/compose.ts'
 import type { DaemonConfig } from './config.ts'
 import { composeProvider } from './dht/compose.ts'
 import { RecordDHT } from './dht/kad-dht.ts'
@@ -87,9 +88,14 @@ async function openStore(
 
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
-  const { mesh, dht, isMember, allowList } = composeMesh(base)
+  const { mesh, dht, isMember, nameOf, allowList } = composeMesh(base)
   const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
   reportPartition({ mesh, log })
+  const { provider } = providers
+  const agents = composeAgents(
+    { mesh, createTopic: gossipOver(mesh), provider, isMember, nameOf, log, registry },
+    { agentsFile: layout.agentsFile },
+  )
   const transfer = composeTransfer(
     { log, mesh, allowList, nodeKey, store, registry },
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
@@ -122,7 +128,8 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     collector: kept.lifetime.collector,
     scrubber: scrub.scrubber,
   })
-  const http = composeHttp(base, { store, mesh, status, replication, records, nodes, kept, scrub })
+  const served = { store, mesh, status, replication, records, nodes, agents, kept, scrub }
+  const http = composeHttp(base, served)
   return {
     http,
     parts: [
@@ -133,10 +140,12 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       closing(scrub.close),
       closing(() => records.store.close()),
       closing(providers.close),
+      closing(agents.close),
       closing(() => database?.close()),
       mesh,
       dht,
       ...providers.parts,
+      ...agents.parts,
       transfer,
       ...records.parts,
       ...replication.parts,
@@ -229,11 +238,15 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
       },
     },
   )
+  const nameOf = (peerId: string): string | null =>
+    peerId === nodeKey.peerId
+      ? config.BZZZ_NODE_NAME
+      : (mesh.peer(peerId)?.name ?? allowList.nameOf(peerId) ?? null)
   // What a node signed while it was a member still stands when it has been removed.
   const isAuthorAllowed = (peerId: string): boolean =>
     isMember(peerId) || state.removals.some((removal) => removal.peerId === peerId)
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed })
-  return { mesh, dht, isMember, allowList }
+  return { mesh, dht, isMember, nameOf, allowList }
 }
 
 function composeHttp(
@@ -245,11 +258,12 @@ function composeHttp(
     replication: ReturnType<typeof composeReplication>
     records: ReturnType<typeof composeRecords>
     nodes: Nodes
+    agents: ReturnType<typeof composeAgents>
     kept: ReturnType<typeof composeKept>
     scrub: ReturnType<typeof composeScrub>
   },
 ): HttpServer {
-  const { store, mesh, status, replication, records, nodes, kept, scrub } = parts
+  const { store, mesh, status, replication, records, nodes, agents, kept, scrub } = parts
   const { pins, retention, collector } = kept.lifetime
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {
@@ -260,6 +274,7 @@ function composeHttp(
     search: records.search,
     mesh,
     nodes,
+    agents,
     pins,
     retention,
     collector,

@@ -6,6 +6,7 @@ export interface NodeLayout {
   dataDir: string
   configDir: string
   recordsFile: string
+  agentsFile: string
   providedFile: string
   ledgerFile: string
   pinsFile: string
@@ -33,6 +34,7 @@ export async function createNodeLayout(dataDir: string): Promise<NodeLayout> {
     dataDir,
     configDir: join(dataDir, 'config'),
     recordsFile: join(dataDir, 'dht', 'records.db'),
+    agentsFile: join(dataDir, 'dht', 'agents.db'),
     providedFile: join(dataDir, 'dht', 'provided.db'),
     ledgerFile: join(dataDir, 'blobs', 'index', 'replication.db'),
     pinsFile: join(dataDir, 'blobs', 'index', 'pins.db'),

@@ -268,6 +268,12 @@ export class NodeNotFoundError extends Error {
   readonly code = 'BZZZ_NODE_NOT_FOUND'
 }
 
+/** No live agent of this name is known, or none is registered through this node. */
+export class AgentNotFoundError extends Error {
+  override readonly name = 'AgentNotFoundError'
+  readonly code = 'BZZZ_AGENT_NOT_FOUND'
+}
+
 /** The node still holds copies that nobody else has, or cannot give them away. */
 export class NodeNotDrainedError extends Error {
   override readonly name = 'NodeNotDrainedError'

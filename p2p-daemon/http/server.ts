@@ -10,6 +10,7 @@ import {
   type ServiceInit,
 } from '../../shared/http/service.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
+import { agentRoutes, type AgentRoutesOptions } from './agents.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
 import { gcRoutes, type GCRoutesOptions } from './gc.ts'
@@ -27,6 +28,7 @@ export interface HttpServerComponents extends ServiceComponents {
     SearchRoutesOptions &
     MeshRoutesOptions &
     NodeRoutesOptions &
+    AgentRoutesOptions &
     PinRoutesOptions &
     GCRoutesOptions &
     QuotaRoutesOptions &
@@ -72,6 +74,7 @@ export class HttpServer implements Startable {
     await app.register(searchRoutes, routes)
     await app.register(meshRoutes, routes)
     await app.register(nodeRoutes, routes)
+    await app.register(agentRoutes, routes)
     await app.register(pinRoutes, routes)
     await app.register(gcRoutes, routes)
     await app.register(quotaRoutes, routes)

@@ -78,6 +78,11 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'No member of the cluster has this peer id or name.',
     act: 'Look at `GET /v1/nodes`.',
   },
+  BZZZ_AGENT_NOT_FOUND: {
+    means:
+      'The agent is not known, its lease has run out, or it is registered through another node.',
+    act: 'An agent registers again: `PUT /v1/agents/NAME@PROJECT`. Others look at `GET /v1/agents`.',
+  },
   BZZZ_FUNCTION_NOT_FOUND: {
     means: 'No function of that name is deployed here.',
     act: 'Look at the list of functions; deploy it.',

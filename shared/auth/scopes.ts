@@ -21,8 +21,10 @@ const TABLE = {
   'address:read': { means: 'resolve addresses, read their history and quotas', from: 'viewer' },
   'mesh:read': { means: 'see nodes, peers and their state', from: 'viewer' },
   'job:read': { means: 'see jobs, their state and result', from: 'viewer' },
+  'agent:read': { means: 'see agents and what they can do', from: 'viewer' },
   'blob:write': { means: 'store blobs, pin and lease them', from: 'agent' },
   'address:write': { means: 'write the next version of an address', from: 'agent' },
+  'agent:write': { means: 'register agents and renew their leases', from: 'agent' },
   'job:write': { means: 'submit jobs and cancel them', from: 'agent' },
   'node:manage': {
     means: 'drain nodes, start collections and scrubs, hold collections',

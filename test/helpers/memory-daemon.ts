@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { composeAgents } from '../../p2p-daemon/agents/compose.ts'
 import { startAll, stopAll } from '../../shared/lifecycle.ts'
 import { createSilentLogger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
@@ -67,6 +68,18 @@ export async function startMemoryDaemon(
     { recordsFile: join(dir, 'records.db'), nodeKey },
   )
   const registry = new Registry()
+  const agents = composeAgents(
+    {
+      mesh,
+      createTopic: () => silentTopic(),
+      provider: noProvider(),
+      isMember: (peerId) => peerId === nodeKey.peerId,
+      nameOf: () => 'walnut',
+      log,
+      registry,
+    },
+    { agentsFile: join(dir, 'agents.db') },
+  )
   const lifetime = composeLifetime(
     { mesh, store, records: records.store, log, registry },
     {
@@ -116,6 +129,7 @@ export async function startMemoryDaemon(
         search: records.search,
         mesh,
         nodes,
+        agents,
         pins,
         retention,
         collector,
@@ -134,7 +148,7 @@ export async function startMemoryDaemon(
     },
   )
   const kept = [...lifetime.parts, ...quotas.parts, ...scrub.parts]
-  const parts = [store, ...records.parts, ...replication.parts, ...kept, http]
+  const parts = [store, ...records.parts, ...replication.parts, ...agents.parts, ...kept, http]
   await startAll(parts)
   return {
     url: `http://127.0.0.1:${http.port}`,
@@ -145,11 +159,28 @@ export async function startMemoryDaemon(
     close: async () => {
       await stopAll(parts)
       records.store.close()
+      agents.close()
       replication.close()
       lifetime.close()
       quotas.close()
       scrub.close()
       rmSync(dir, { recursive: true })
+    },
+  }
+}
+
+/** A road on which nobody listens. */
+function silentTopic() {
+  const nothing = (): Promise<void> => Promise.resolve()
+  return { publish: nothing, onSubscriber: () => undefined, start: nothing, stop: nothing }
+}
+
+function noProvider() {
+  return {
+    provide: () => true,
+    withdraw: () => undefined,
+    async *findProviders(): AsyncIterable<string> {
+      // There is nobody else.
     },
   }
 }
