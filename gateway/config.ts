@@ -17,6 +17,10 @@ export const gatewayConfigSchema = z.object({
     .default(0)
     .describe('Added to the ports that the stack file gives to functions'),
   BZZZ_STACK_FILE: z.string().default('./stack.yml').describe('The functions to run'),
+  BZZZ_GATEWAY_DATA_DIR: z
+    .string()
+    .default('./data/gateway')
+    .describe('Where deployments and secrets of the API are kept; made when there are any'),
   BZZZ_ENDPOINT: z
     .string()
     .default('http://127.0.0.1:9000')

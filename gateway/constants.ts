@@ -3,3 +3,30 @@ export const NAMESPACE = 'openfaas-fn'
 
 /** The user name that OpenFaaS's tools log in with; the password is an admin token. */
 export const ADMIN_USER = 'admin'
+
+/** Replicas of one function where its label names no largest number, as in OpenFaaS. */
+export const REPLICAS_DEFAULT_MAX = 5
+
+/** Replicas of one function whatever its label says: each has pools and caches of its own. */
+export const REPLICAS_MAX = 20
+
+/** Functions of one gateway. A team has a dozen; a loop that deploys must not fill the memory. */
+export const FUNCTIONS_MAX = 100
+
+/** Secrets of one gateway, for the same reason. */
+export const SECRETS_MAX = 500
+
+/** Largest value of a secret: what Docker Swarm allows, so that it can move there. */
+export const SECRET_BYTES_MAX = 500_000
+
+/** Log lines kept for each function, the oldest given up first: what `faas-cli logs` begins with. */
+export const LOG_LINES_MAX = 1000
+
+/** Bytes of those lines for each function; a few lines with stacks must not hold much memory. */
+export const LOG_BYTES_MAX = 1024 * 1024
+
+/** Lines that wait for one reader of a log. One that is slower than this misses the oldest. */
+export const LOG_WAITING_MAX = 1000
+
+/** Readers that follow a log at once; each holds a connection and its waiting lines. */
+export const LOG_FOLLOWERS_MAX = 64

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 
 import { createKeyFileVerifier } from '../shared/auth/key-file.ts'
@@ -11,10 +12,14 @@ import { createRegistry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
 import { readGatewayConfig } from './config.ts'
+import { DeploymentStore } from './deployments/deployment-store.ts'
+import { Deployments, restore } from './deployments/deployments.ts'
 import { Front } from './front.ts'
+import { FunctionLogs } from './logs/function-logs.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { InProcessProvider } from './providers/in-process.ts'
 import { Invoker } from './proxy/invoker.ts'
+import { SecretStore } from './secrets/secret-store.ts'
 import { createApi } from './system/api.ts'
 import { createMetricsApp } from './system/metrics-app.ts'
 
@@ -37,22 +42,31 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
     BZZZ_LOG_LEVEL: config.BZZZ_LOG_LEVEL,
   }
   const { functions } = await readStackFile(config.BZZZ_STACK_FILE, functionsEnv)
+  const dataDir = resolve(config.BZZZ_GATEWAY_DATA_DIR)
+  const store = new DeploymentStore({ path: join(dataDir, 'functions.json') })
+  const deployed = await store.read()
+  const secrets = new SecretStore({
+    folder: join(dataDir, 'secrets'),
+    // Where faas-cli keeps secrets of a project, then where platforms mount them.
+    others: [join(dirname(resolve(config.BZZZ_STACK_FILE)), '.secrets'), ...SECRETS_DIRS],
+  })
   const verify = await createKeyFileVerifier(config.BZZZ_TOKEN_KEYS_FILE)
   const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : null
   const revocations = database && new Revocations({ db: database.db, log })
 
+  const logs = new FunctionLogs({ log })
   const provider = new InProcessProvider(
-    { log },
+    { log, logs },
     {
-      functions,
+      functions: restore(functions, deployed, log),
       env: functionsEnv,
-      // Where faas-cli keeps secrets of a project, then where platforms mount them.
-      secretsDirs: [join(dirname(resolve(config.BZZZ_STACK_FILE)), '.secrets'), ...SECRETS_DIRS],
+      secretsDirs: secrets.folders,
       host: config.BZZZ_HOST,
       portOffset: config.BZZZ_PORT_OFFSET,
       drainTimeoutMs: config.BZZZ_STOP_TIMEOUT,
     },
   )
+  const deployments = new Deployments({ store, secrets, provider, log }, { functions, deployed })
   const metrics = new GatewayMetrics({ registry, provider })
   const invoker = new Invoker({ provider, metrics, log })
   const front = new Front(
@@ -60,7 +74,10 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
       provider,
       invoker,
       createApi: (isReady) =>
-        createApi({ provider, metrics, verify, revocations, registry, log }, { isReady, arch }),
+        createApi(
+          { provider, deployments, secrets, logs, metrics, verify, revocations, registry, log },
+          { isReady, arch, instance: hostname() },
+        ),
       createMetricsApp: () => createMetricsApp({ metrics, registry, log }),
       log,
     },

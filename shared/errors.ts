@@ -308,6 +308,40 @@ export class FunctionNotFoundError extends Error {
   readonly code = 'BZZZ_FUNCTION_NOT_FOUND'
 }
 
+/** What a deployment asks for cannot be run here; nothing was changed. */
+export class DeploymentInvalidError extends Error {
+  override readonly name = 'DeploymentInvalidError'
+  readonly code = 'BZZZ_DEPLOYMENT_INVALID'
+}
+
+/** No replica of the function runs. */
+export class FunctionUnavailableError extends Error {
+  override readonly name = 'FunctionUnavailableError'
+  readonly code = 'BZZZ_FUNCTION_UNAVAILABLE'
+}
+
+/** The function could not be reached, or its answer ended before it began. */
+export class FunctionUnreachableError extends Error {
+  override readonly name = 'FunctionUnreachableError'
+  readonly code = 'BZZZ_FUNCTION_UNREACHABLE'
+}
+
+export class SecretExistsError extends Error {
+  override readonly name = 'SecretExistsError'
+  readonly code = 'BZZZ_SECRET_EXISTS'
+}
+
+export class SecretNotFoundError extends Error {
+  override readonly name = 'SecretNotFoundError'
+  readonly code = 'BZZZ_SECRET_NOT_FOUND'
+}
+
+/** The API knows the request, and what runs here cannot do it. */
+export class NotSupportedError extends Error {
+  override readonly name = 'NotSupportedError'
+  readonly code = 'BZZZ_NOT_SUPPORTED'
+}
+
 /** Whoever asked is gone: the work for it ends, and nobody is answered. */
 export class CallerLeftError extends Error {
   override readonly name = 'CallerLeftError'

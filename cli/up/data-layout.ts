@@ -14,6 +14,8 @@ export interface DataLayout {
   tokenPublicKeys: string
   postgres: string
   nodes: string
+  /** What was deployed on the gateway, and the secrets of functions. */
+  gateway: string
   logs: string
   /** Compiled code of Node, so that later starts are quicker. May be deleted at any time. */
   cache: string
@@ -33,6 +35,7 @@ export function layoutOf(dataDir: string): DataLayout {
     tokenPublicKeys: join(config, 'token-keys.json'),
     postgres: join(root, 'postgres'),
     nodes: join(root, 'nodes'),
+    gateway: join(root, 'gateway'),
     logs: join(root, 'logs'),
     cache: join(root, 'cache'),
   }

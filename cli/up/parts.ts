@@ -83,6 +83,7 @@ export function gatewayPart(context: PartsContext): PartSpec {
     stopTimeoutMs: GATEWAY_STOP_TIMEOUT_MS,
     env: childEnv(env, {
       ...common(context),
+      BZZZ_GATEWAY_DATA_DIR: layout.gateway,
       BZZZ_GATEWAY_PORT: String(plan.gateway),
       BZZZ_GATEWAY_METRICS_PORT: String(plan.gatewayMetrics),
       BZZZ_PORT_OFFSET: String(offset),

@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 import type { Env } from '../../shared/config/env.ts'
 import { InvalidConfigError } from '../../shared/errors.ts'
+import { SECRETS_DIRS } from '../../shared/function/constants.ts'
 import type { FunctionPlugin } from '../../shared/function/function.ts'
 import type { StackFunction } from '../../shared/function/stack-file.ts'
 import { NAMESPACE } from '../constants.ts'
@@ -34,18 +36,39 @@ export async function importHandler({
   return module.default as FunctionPlugin
 }
 
+/** Where a function in a container finds its secrets, and what follows in such a path. */
+const SECRET_PATH = new RegExp(`^(?:${SECRETS_DIRS.join('|')})/([^/]+)$`)
+
+/**
+ * A path of a secret inside a container, as the path of the same secret here. Only secrets that the
+ * function is given are looked for; a path that leads nowhere is left as it is.
+ */
+function secretPath(
+  value: string,
+  { secrets }: StackFunction,
+  secretsDirs: readonly string[],
+): string {
+  const name = SECRET_PATH.exec(value)?.[1]
+  if (name === undefined || !secrets.includes(name)) return value
+  return secretsDirs.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? value
+}
+
 /**
  * The environment of one function: inherited, overlaid by the stack file's. Giving both a value
  * and a file for it is an error, so an overlaid one removes its inherited other half.
  */
-export function functionEnv(inherited: Env, definition: StackFunction): Env {
+export function functionEnv(
+  inherited: Env,
+  definition: StackFunction,
+  secretsDirs: readonly string[],
+): Env {
   const env: Record<string, string | undefined> = {
     ...inherited,
     OPENFAAS_NAME: definition.name,
     OPENFAAS_NAMESPACE: NAMESPACE,
   }
   for (const [name, value] of Object.entries(definition.environment)) {
-    env[name] = value
+    env[name] = secretPath(value, definition, secretsDirs)
     if (value === '') continue
     const other = name.endsWith('_FILE') ? name.slice(0, -'_FILE'.length) : `${name}_FILE`
     if (!definition.environment[other]) delete env[other]

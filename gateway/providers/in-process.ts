@@ -1,21 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-
-import type { FastifyInstance } from 'fastify'
 
 import type { Env } from '../../shared/config/env.ts'
 import { createFunctionApp } from '../../shared/function/host.ts'
-import type { StackFunction } from '../../shared/function/stack-file.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
-import { asPortInUse } from '../../shared/process/entry.ts'
 import { VERSION } from '../../shared/version.ts'
 import { NAMESPACE } from '../constants.ts'
+import type { Deployment } from '../deployments/deployment.ts'
+import type { FunctionLogs } from '../logs/function-logs.ts'
+import { answerError } from '../proxy/answer-error.ts'
 import { functionEnv, importHandler } from './handler.ts'
-import type { DeployedFunction, FunctionDetails, FunctionProvider } from './provider.ts'
+import { InProcessFunction, type Replica } from './in-process-function.ts'
+import { FunctionListener } from './listener.ts'
+import type { DeployedFunction, FunctionProvider } from './provider.ts'
+
+export interface InProcessProviderComponents {
+  log: Logger
+  logs: FunctionLogs
+}
 
 export interface InProcessProviderInit {
-  functions: readonly StackFunction[]
+  functions: readonly Deployment[]
   /** What every function inherits. */
   env: Env
   secretsDirs: readonly string[]
@@ -25,29 +30,31 @@ export interface InProcessProviderInit {
 }
 
 /**
- * Runs the handlers that the stack file names inside this process: one Fastify app each, given the
- * requests of the gateway directly, without a network hop.
+ * Runs the handlers that the stack file names inside this process: Fastify apps, given the requests
+ * of the gateway directly, without a network hop.
  */
 export class InProcessProvider implements FunctionProvider {
   readonly orchestration = 'in-process'
-  readonly #log: Logger
+  readonly #components: InProcessProviderComponents
   readonly #init: InProcessProviderInit
   readonly #running = new Map<string, InProcessFunction>()
-  #stopping = new AbortController()
+  readonly #listeners = new Map<string, FunctionListener>()
+  /** Functions that another has replaced, with requests still in flight. */
+  readonly #retiring = new Set<Promise<void>>()
+  #started = false
 
-  constructor({ log }: { log: Logger }, init: InProcessProviderInit) {
-    this.#log = log
+  constructor(components: InProcessProviderComponents, init: InProcessProviderInit) {
+    this.#components = components
     this.#init = init
   }
 
   async start(options: { signal?: AbortSignal } = {}): Promise<void> {
-    if (this.#running.size > 0) return
-    this.#stopping = new AbortController()
+    if (this.#started) return
+    this.#started = true
     try {
-      for (const definition of this.#init.functions) {
+      for (const deployment of this.#init.functions) {
         options.signal?.throwIfAborted()
-        await this.#startOne(definition)
-        this.#log.info({ function: definition.name }, 'function started')
+        await this.deploy(deployment)
       }
     } catch (error) {
       await this.stop()
@@ -55,10 +62,14 @@ export class InProcessProvider implements FunctionProvider {
     }
   }
 
-  /** Takes readiness away, waits for what is in flight up to the drain time-out, cuts the rest. */
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await Promise.all([...this.#running.values()].map(({ app }) => app.close()))
+    this.#started = false
+    const listeners = [...this.#listeners.values()]
+    for (const listener of listeners) listener.close()
+    await Promise.all([...this.#running.values()].map((one) => one.stop()))
+    await Promise.all(this.#retiring)
+    for (const listener of listeners) listener.cut()
+    this.#listeners.clear()
     this.#running.clear()
   }
 
@@ -71,85 +82,99 @@ export class InProcessProvider implements FunctionProvider {
   }
 
   ports(): Record<string, number> {
-    const ports: Record<string, number> = {}
-    for (const [name, { app }] of this.#running) {
-      if (app.server.listening) ports[name] = (app.server.address() as AddressInfo).port
-    }
-    return ports
+    const bound = [...this.#listeners].map(([name, listener]) => [name, listener.boundPort])
+    return Object.fromEntries(bound) as Record<string, number>
   }
 
   async metrics() {
-    const functions = [...this.#running.values()]
-    return Promise.all(functions.map(({ registry }) => registry.getMetricsAsJSON()))
+    const replicas = [...this.#running.values()].flatMap((one) => one.replicas)
+    return Promise.all(replicas.map(({ registry }) => registry.getMetricsAsJSON()))
   }
 
-  async #startOne(definition: StackFunction): Promise<void> {
-    const { name } = definition
-    // One registry each: functions that share code would otherwise register a metric twice.
-    const registry = new Registry()
-    registry.setDefaultLabels({ function: name })
-    const app = await createFunctionApp(
-      await importHandler(definition),
-      {
-        name,
-        env: functionEnv(this.#init.env, definition),
-        secretsDirs: this.#init.secretsDirs,
-        log: this.#log.child({ function: name }),
-        registry,
-        signal: this.#stopping.signal,
-        version: VERSION,
-      },
-      { drainTimeoutMs: this.#init.drainTimeoutMs },
-    )
-    // Known from here on, so that a port that is taken stops this one too.
-    this.#running.set(name, new InProcessFunction({ app, registry }, definition))
-    if (definition.port !== null) await this.#listen(app, definition.port)
-  }
-
-  async #listen(app: FastifyInstance, port: number): Promise<void> {
-    const { host, portOffset } = this.#init
+  async deploy(deployment: Deployment): Promise<void> {
+    const { name, replicas } = deployment
+    const started = await this.#create(deployment)
     try {
-      // 0 stays 0: any free port, as tests ask for it.
-      await app.listen({ host, port: port === 0 ? 0 : port + portOffset })
+      await this.#listen(deployment)
     } catch (error) {
-      throw asPortInUse(error) ?? error
+      await started.stop()
+      throw error
+    }
+    const replaced = this.#running.get(name)
+    this.#running.set(name, started)
+    this.#components.log.info({ function: name, replicas }, 'function started')
+    if (replaced) this.#retire(replaced)
+  }
+
+  async remove(name: string): Promise<void> {
+    const removed = this.#running.get(name)
+    this.#running.delete(name)
+    if (removed) this.#retire(removed)
+    this.#components.logs.forget(name)
+    this.#listeners.get(name)?.cut()
+    this.#listeners.delete(name)
+  }
+
+  async #create(deployment: Deployment): Promise<InProcessFunction> {
+    const { name } = deployment
+    const stopping = new AbortController()
+    const replicas: Replica[] = []
+    const plugin = await importHandler(deployment)
+    const created = () => new InProcessFunction({ replicas, stopping }, deployment)
+    const { env, secretsDirs, drainTimeoutMs } = this.#init
+    try {
+      while (replicas.length < deployment.replicas) {
+        // One registry each: functions that share code would otherwise register a metric twice.
+        const registry = new Registry()
+        registry.setDefaultLabels({ function: name })
+        const components = {
+          name,
+          env: functionEnv(env, deployment, secretsDirs),
+          secretsDirs,
+          log: this.#components.logs.logger(name),
+          registry,
+          signal: stopping.signal,
+          version: VERSION,
+        }
+        const app = await createFunctionApp(plugin, components, { drainTimeoutMs })
+        replicas.push({ app, registry })
+      }
+    } catch (error) {
+      await created().stop()
+      throw error
+    }
+    return created()
+  }
+
+  /** Sees to the port of the function's own: opened, kept over deployments, moved, or closed. */
+  async #listen({ name, port }: Deployment): Promise<void> {
+    const { host, portOffset } = this.#init
+    const present = this.#listeners.get(name)
+    // 0 stays 0: any free port, as tests ask for it.
+    const asked = port === null || port === 0 ? port : port + portOffset
+    if (present?.port === asked) return
+    if (asked !== null) {
+      const serve = (request: IncomingMessage, response: ServerResponse) =>
+        this.#serve(name, request, response)
+      const listener = new FunctionListener(serve, { port: asked })
+      await listener.start(host)
+      this.#listeners.set(name, listener)
+    } else {
+      this.#listeners.delete(name)
+    }
+    present?.cut()
+  }
+
+  #serve(name: string, request: IncomingMessage, response: ServerResponse): void {
+    try {
+      this.#running.get(name)?.dispatch(request, response)
+    } catch (error) {
+      answerError(response, request.headers['request-id'], error)
     }
   }
-}
 
-class InProcessFunction implements DeployedFunction {
-  readonly app: FastifyInstance
-  readonly registry: Registry
-  readonly #details: FunctionDetails
-
-  constructor(components: { app: FastifyInstance; registry: Registry }, definition: StackFunction) {
-    this.app = components.app
-    this.registry = components.registry
-    const { name, image, environment, secrets, labels, annotations } = definition
-    const { limits, requests, readOnlyRootFilesystem } = definition
-    this.#details = {
-      name,
-      namespace: NAMESPACE,
-      image,
-      process: '',
-      environment,
-      secrets,
-      labels,
-      annotations,
-      limits,
-      requests,
-      readOnlyRootFilesystem,
-      replicas: 1,
-      availableReplicas: 1,
-      createdAt: new Date(),
-    }
-  }
-
-  details(): FunctionDetails {
-    return this.#details
-  }
-
-  dispatch(request: IncomingMessage, response: ServerResponse): void {
-    this.app.routing(request, response)
+  #retire(replaced: InProcessFunction): void {
+    const done = replaced.stop().finally(() => this.#retiring.delete(done))
+    this.#retiring.add(done)
   }
 }

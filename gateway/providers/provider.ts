@@ -2,26 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 
 import type { MetricObjectWithValues, MetricValue } from 'prom-client'
 
-import type { Resources } from '../../shared/function/stack-file.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
+import type { Deployment } from '../deployments/deployment.ts'
 
-/** What is known of a deployed function, in the terms of the stack file. */
-export interface FunctionDetails {
-  name: string
+/** What is known of a deployed function. */
+export interface FunctionDetails extends Omit<Deployment, 'lang' | 'handler' | 'port'> {
   namespace: string
-  image: string
-  /** The command of the image, where the provider runs one. */
-  process: string
-  environment: Readonly<Record<string, string>>
-  secrets: readonly string[]
-  labels: Readonly<Record<string, string>>
-  annotations: Readonly<Record<string, string>>
-  limits: Resources | null
-  requests: Resources | null
-  readOnlyRootFilesystem: boolean
-  replicas: number
   availableReplicas: number
-  createdAt: Date
 }
 
 /** A function that can be called. */
@@ -30,6 +17,7 @@ export interface DeployedFunction {
   /**
    * Serves one request whose URL no longer has the prefix of the gateway. Takes over the response
    * and ends it in every case. When the caller leaves, so does the work.
+   * @throws FunctionUnavailableError when no replica of it runs
    */
   dispatch(request: IncomingMessage, response: ServerResponse): void
 }
@@ -37,13 +25,20 @@ export interface DeployedFunction {
 /**
  * What runs the functions: this process, or a platform such as Swarm. The read side is synchronous
  * because it lies on the path of every call: a provider that asks a platform keeps its answer.
- * Changing what is deployed will be further methods beside these.
+ * Changes come one at a time; `gateway/deployments` sees to that.
  */
 export interface FunctionProvider extends Startable {
   /** Told to people: where the functions run. */
   readonly orchestration: string
   list(): readonly DeployedFunction[]
   find(name: string, namespace: string): DeployedFunction | undefined
+  /**
+   * Runs the function, in the place of the one with its name. Requests in flight end on that one;
+   * when the new one cannot start, it stays. @throws NotSupportedError
+   */
+  deploy(deployment: Deployment): Promise<void>
+  /** Requests in flight end within the drain time-out. @throws NotSupportedError */
+  remove(name: string): Promise<void>
   /** Ports of listeners beside the gateway, by function. */
   ports(): Readonly<Record<string, number>>
   /** The functions' own metrics, where they cannot be scraped elsewhere. */

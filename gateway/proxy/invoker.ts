@@ -1,12 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 
-import { FunctionNotFoundError } from '../../shared/errors.ts'
-import { STATUS_CALLER_LEFT, toWireError } from '../../shared/http/wire-error.ts'
+import { FunctionNotFoundError, FunctionUnavailableError } from '../../shared/errors.ts'
+import { STATUS_CALLER_LEFT } from '../../shared/http/wire-error.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { NAMESPACE } from '../constants.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { FunctionProvider } from '../providers/provider.ts'
+import { answerError } from './answer-error.ts'
 import { forwardHeaders } from './forwarded.ts'
 import type { GatewayResponse } from './gateway-response.ts'
 
@@ -37,7 +37,7 @@ export class Invoker {
     if (!target || !deployed) {
       metrics.unknownFunction()
       const message = `There is no function named ${name === '' ? 'so' : name}.`
-      answer(response, randomUUID(), new FunctionNotFoundError(message))
+      answerError(response, undefined, new FunctionNotFoundError(message))
       return
     }
     const functionName = `${name}.${namespace}`
@@ -52,9 +52,10 @@ export class Invoker {
     try {
       deployed.dispatch(request, response)
     } catch (error) {
-      log.error({ err: error, function: functionName }, 'dispatch failed')
-      if (response.headersSent) response.destroy()
-      else answer(response, String(request.headers['x-call-id']), error)
+      if (!(error instanceof FunctionUnavailableError)) {
+        log.error({ err: error, function: functionName }, 'dispatch failed')
+      }
+      answerError(response, request.headers['x-call-id'], error)
     }
   }
 }
@@ -64,10 +65,4 @@ export function splitName(text: string): { name: string; namespace: string } {
   const dot = text.lastIndexOf('.')
   if (dot === -1) return { name: text, namespace: NAMESPACE }
   return { name: text.slice(0, dot), namespace: text.slice(dot + 1) }
-}
-
-function answer(response: GatewayResponse, callId: string, error: unknown): void {
-  const wire = toWireError(error, callId)
-  response.writeHead(wire.status, { ...wire.headers, 'content-type': 'application/json' })
-  response.end(JSON.stringify(wire.body))
 }

@@ -2,6 +2,9 @@ import type { FastifyInstance } from 'fastify'
 
 import { ADMIN_USER } from '../constants.ts'
 
+/** Everything that tells of functions, or changes them, is for administrators. */
+export const ADMIN = { config: { scope: 'admin:*' as const } }
+
 /** OpenFaaS's tools know basic authentication alone; both are offered to a stranger. */
 const CHALLENGE = 'Basic realm="Restricted", Bearer realm="bzzz"'
 

@@ -6,13 +6,23 @@ import type { TokenVerifier } from '../../shared/auth/token.ts'
 import { createService } from '../../shared/http/service.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
+import type { Deployments } from '../deployments/deployments.ts'
+import type { FunctionLogs } from '../logs/function-logs.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { FunctionProvider } from '../providers/provider.ts'
+import type { SecretStore } from '../secrets/secret-store.ts'
 import { acceptBasicAuth } from './admin-auth.ts'
+import { deploymentRoutes } from './deployment-routes.ts'
+import { logRoutes } from './log-routes.ts'
+import { secretRoutes } from './secret-routes.ts'
 import { systemRoutes } from './routes.ts'
 
 export interface ApiComponents {
   provider: FunctionProvider
+  deployments: Deployments
+  secrets: SecretStore
+  /** Null where functions log elsewhere. */
+  logs: FunctionLogs | null
   metrics: GatewayMetrics
   verify: TokenVerifier
   revocations: Revocations | null
@@ -23,9 +33,9 @@ export interface ApiComponents {
 /** What the gateway answers itself. It does not listen: the front hands it requests. */
 export async function createApi(
   components: ApiComponents,
-  init: { isReady: () => boolean; arch: string },
+  init: { isReady: () => boolean; arch: string; instance: string },
 ): Promise<FastifyInstance> {
-  const { provider, metrics, verify, revocations } = components
+  const { provider, deployments, secrets, logs, metrics, verify, revocations } = components
   const app = createService(components, {
     metricsPath: false,
     ready: async () => ({
@@ -39,7 +49,14 @@ export async function createApi(
       verify,
       ...(revocations && { isRevoked: (tokenId: string) => revocations.isRevoked(tokenId) }),
     })
+    // As OpenFaaS: a body is JSON whatever its content type says, and many clients say nothing.
+    scope.removeAllContentTypeParsers()
+    const json = scope.getDefaultJsonParser('error', 'error')
+    scope.addContentTypeParser('*', { parseAs: 'string' }, json)
     await scope.register(systemRoutes, { provider, metrics, arch: init.arch })
+    await scope.register(deploymentRoutes, { deployments })
+    await scope.register(secretRoutes, { secrets })
+    await scope.register(logRoutes, { provider, logs, instance: init.instance })
   })
   await app.ready()
   return app

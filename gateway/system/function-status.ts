@@ -29,7 +29,7 @@ export function toStatus(details: FunctionDetails, invocationCount: number): Fun
     namespace: details.namespace,
     envProcess: details.process,
     envVars: details.environment,
-    constraints: [],
+    constraints: details.constraints,
     secrets: details.secrets,
     labels: details.labels,
     annotations: details.annotations,
@@ -39,6 +39,6 @@ export function toStatus(details: FunctionDetails, invocationCount: number): Fun
     invocationCount,
     replicas: details.replicas,
     availableReplicas: details.availableReplicas,
-    createdAt: details.createdAt.toISOString(),
+    createdAt: details.deployedAt.toISOString(),
   }
 }

@@ -1,11 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 
-import { FunctionNotFoundError } from '../../shared/errors.ts'
+import { FunctionNotFoundError, NotSupportedError } from '../../shared/errors.ts'
 import { VERSION } from '../../shared/version.ts'
 import { NAMESPACE } from '../constants.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { DeployedFunction, FunctionProvider } from '../providers/provider.ts'
 import { splitName } from '../proxy/invoker.ts'
+import { ADMIN } from './admin-auth.ts'
 import { toStatus } from './function-status.ts'
 
 export interface SystemRoutesOptions {
@@ -14,9 +15,6 @@ export interface SystemRoutesOptions {
   /** As Node names it: x64, arm64. */
   arch: string
 }
-
-/** Everything that tells of functions is for administrators. */
-const ADMIN = { config: { scope: 'admin:*' as const } }
 
 /** The part of OpenFaaS's `/system` that tells what runs here. */
 export async function systemRoutes(
@@ -50,6 +48,12 @@ export async function systemRoutes(
       return status(deployed)
     },
   )
+
+  app.get('/system/namespaces', ADMIN, async () => [NAMESPACE])
+
+  app.all('/system/namespace/:namespace', ADMIN, async () => {
+    throw new NotSupportedError(`There is one namespace, ${NAMESPACE}.`)
+  })
 
   app.get('/system/info', ADMIN, async () => {
     // faas-cli ends with a nil dereference when one of the versions is missing.

@@ -199,6 +199,27 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The write would take the project over its limit. `quota` in the body says how full.',
     act: 'Raise the limit, see [LIFETIME](LIFETIME.md). All kept versions count.',
   },
+  BZZZ_DEPLOYMENT_INVALID: {
+    means: 'What the deployment asks for cannot be run here. Nothing was changed.',
+    act: 'Read the message: it names the image, the secret or the setting at fault.',
+  },
+  BZZZ_FUNCTION_UNAVAILABLE: {
+    means: 'The function is deployed, and scaled to no replica.',
+    act: 'Scale it up; a caller tries again after `Retry-After`.',
+  },
+  BZZZ_FUNCTION_UNREACHABLE: {
+    means: 'The gateway cannot connect to the function, or lost it before an answer began.',
+    act: 'Look at the service of the function; its address is in `BZZZ_FUNCTION_URL`.',
+  },
+  BZZZ_SECRET_EXISTS: {
+    means: 'There is a secret of that name.',
+    act: 'Update it (`PUT /system/secrets`, `faas-cli secret update`).',
+  },
+  BZZZ_SECRET_NOT_FOUND: { means: 'There is no secret of that name.', act: 'Create it.' },
+  BZZZ_NOT_SUPPORTED: {
+    means: 'What runs the functions here cannot do this.',
+    act: 'Do it with the platform that runs them.',
+  },
   BZZZ_CALLER_LEFT: {
     means: 'Whoever asked closed the connection. Counted as 499 and logged, never sent.',
     act: 'Nothing. Many of them mean that callers give up early: look at their time-outs.',

@@ -2,14 +2,18 @@ import { open, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /**
- * Replaces a small file as a whole. After a crash or a power cut it holds the old or the new text,
- * never a part of either; at most a `.tmp` beside it is left.
+ * Replaces a small file as a whole. After a crash or a power cut it holds the old content or the
+ * new, never a part of either; at most a `.tmp` beside it is left.
  */
-export async function replaceFile(path: string, text: string, mode = 0o644): Promise<void> {
+export async function replaceFile(
+  path: string,
+  content: string | Uint8Array,
+  mode = 0o644,
+): Promise<void> {
   const partial = `${path}.tmp`
   const file = await open(partial, 'w', mode)
   try {
-    await file.writeFile(text)
+    await file.writeFile(content)
     await file.sync()
   } finally {
     await file.close()

@@ -78,7 +78,7 @@ const functionSchema = z.strictObject({
 })
 
 /** A name is a label of DNS: it becomes a host name on Swarm and on Kubernetes. */
-const functionName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'a DNS label')
+export const functionName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'a DNS label')
 
 const stackSchema = z.strictObject({
   version: z.literal(['1.0', 1]).optional(),
@@ -124,7 +124,7 @@ export async function readStackFile(path: string, env: Env): Promise<Stack> {
       limits: entry.limits ?? null,
       requests: entry.requests ?? null,
       readOnlyRootFilesystem: entry.readonly_root_filesystem,
-      port: portOf(path, name, entry.annotations),
+      port: portOf(name, entry.annotations),
     }
   })
   return { functions: await Promise.all(functions), copy: stack.configuration?.copy ?? [] }
@@ -160,12 +160,11 @@ function check<Schema extends z.ZodType>(schema: Schema, path: string, yaml: str
   throw new InvalidConfigError(`The stack file ${path} is not valid:\n  ${problems.join('\n  ')}`)
 }
 
-function portOf(path: string, name: string, annotations: Record<string, string>): number | null {
+/** @throws InvalidConfigError naming the function */
+export function portOf(name: string, annotations: Readonly<Record<string, string>>): number | null {
   const given = annotations[PORT_ANNOTATION]
   if (given === undefined) return null
   const result = port.safeParse(given)
   if (result.success) return result.data
-  throw new InvalidConfigError(
-    `The stack file ${path} is not valid:\n  functions.${name}: ${PORT_ANNOTATION} must be a port`,
-  )
+  throw new InvalidConfigError(`functions.${name}: ${PORT_ANNOTATION} must be a port`)
 }

@@ -111,6 +111,9 @@ function addHealthRoutes(app: FastifyInstance, init: ServiceInit): void {
   }
 }
 
+/** Answers that no operator has to mend: what is not done here (501), a full quota (507). */
+const EXPECTED = [501, 507]
+
 /** Sends any thrown value as the wire family. Faults of the server are logged here, once. */
 export async function sendError(
   error: unknown,
@@ -118,9 +121,8 @@ export async function sendError(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const wire = toWireError(error, request.id)
-  // A full quota (507) is the answer to a caller, and nothing that an operator has to mend.
   const { code, requestId } = wire.body.error
-  if (wire.status >= 500 && wire.status !== 507) {
+  if (wire.status >= 500 && !EXPECTED.includes(wire.status)) {
     request.log.error({ err: error, code, requestId }, 'request failed')
   }
   if (wire.status === STATUS_CALLER_LEFT) request.log.debug({ code }, 'caller left')

@@ -16,6 +16,11 @@ const REDACTED = [
   'req.headers.authorization',
 ]
 
+const FORM = {
+  timestamp: pino.stdTimeFunctions.isoTime,
+  redact: { paths: REDACTED, remove: true },
+}
+
 export interface LogOptions {
   /** The part that speaks: `p2p-daemon`, `gateway`, `cli`. */
   name: string
@@ -33,15 +38,22 @@ export function createLogger(options: LogOptions): Logger {
   const destination: DestinationStream = pretty
     ? PinoPretty({ destination: fd, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' })
     : pino.destination({ fd, sync: false })
-  return pino(
-    {
-      name: options.name,
-      level: options.level ?? 'info',
-      timestamp: pino.stdTimeFunctions.isoTime,
-      redact: { paths: REDACTED, remove: true },
-    },
-    destination,
-  )
+  return pino({ ...FORM, name: options.name, level: options.level ?? 'info' }, destination)
+}
+
+/** A logger like `log` with further fields, whose lines are also given to `tap`. */
+export function createTappedLogger(
+  log: Logger,
+  fields: Readonly<Record<string, string>>,
+  tap: (line: string) => void,
+): Logger {
+  const streams = log as unknown as Record<symbol, DestinationStream>
+  const destination = streams[pino.symbols.streamSym]
+  const write = (line: string) => {
+    destination?.write(line)
+    tap(line)
+  }
+  return pino({ ...FORM, base: { ...log.bindings(), ...fields }, level: log.level }, { write })
 }
 
 /** For tests and tools that must stay quiet. */

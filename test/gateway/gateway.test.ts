@@ -279,7 +279,7 @@ describe('gateway system', () => {
     },
   )
 
-  it.each(['/nothing', '/system/secrets', '/async-function/echo', '/metrics'])(
+  it.each(['/nothing', '/system/nothing', '/async-function/echo', '/metrics'])(
     'has no %s',
     async (path) => {
       const answer = await system(path, `Bearer ${tokens.admin}`)

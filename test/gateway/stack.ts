@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 
-import type { StackFunction } from '../../shared/function/stack-file.ts'
+import { deploymentOf } from '../../gateway/deployments/deployment.ts'
 
 /** The fixture function as a stack file would name it. */
-export const ECHO: StackFunction = {
+export const ECHO = deploymentOf({
   name: 'echo',
   lang: 'node24-ts',
   handler: join(import.meta.dirname, 'functions', 'echo'),
@@ -16,4 +16,4 @@ export const ECHO: StackFunction = {
   requests: null,
   readOnlyRootFilesystem: true,
   port: 0,
-}
+})

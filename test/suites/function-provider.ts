@@ -42,7 +42,7 @@ export function functionProviderSuite(create: CreateProvider): void {
         labels: { team: 'blue' },
         annotations: expect.objectContaining({ topic: 'greetings' }) as unknown,
         availableReplicas: 1,
-        createdAt: expect.any(Date) as unknown,
+        deployedAt: expect.any(Date) as unknown,
       }),
     ])
   })

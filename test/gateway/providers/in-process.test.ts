@@ -6,6 +6,7 @@ import { join } from 'node:path'
 
 import { afterEach, describe, expect, it } from 'vitest'
 
+import { FunctionLogs } from '../../../gateway/logs/function-logs.ts'
 import {
   InProcessProvider,
   type InProcessProviderInit,
@@ -20,8 +21,9 @@ afterEach(async () => {
 })
 
 function create(init: Partial<InProcessProviderInit> = {}): InProcessProvider {
+  const log = createSilentLogger()
   const provider = new InProcessProvider(
-    { log: createSilentLogger() },
+    { log, logs: new FunctionLogs({ log }) },
     {
       functions: [ECHO],
       env: {},

@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 
 import type { FastifyInstance } from 'fastify'
 
@@ -20,6 +22,19 @@ export default async function echo(app: FastifyInstance, context: FunctionContex
   app.get('/env/:name', async ({ params }) => ({
     value: context.env[(params as { name: string }).name] ?? null,
   }))
+
+  app.get('/secret/:name', async ({ params }) => {
+    const { name } = params as { name: string }
+    for (const folder of context.secretsDirs) {
+      const value = await readFile(join(folder, name), 'utf8').catch(() => null)
+      if (value !== null) return { value }
+    }
+    return { value: null }
+  })
+  app.post('/log/:text', async ({ params }) => {
+    context.log.info({ text: (params as { text: string }).text }, 'told')
+    return {}
+  })
 
   // Answers each chunk of the upload as it comes.
   app.post('/mirror', (request, reply) => reply.send(request.raw))
