@@ -19,7 +19,7 @@ export const SECRETS_MAX = 500
 /** Largest value of a secret: what Docker Swarm allows, so that it can move there. */
 export const SECRET_BYTES_MAX = 500_000
 
-/** Log lines kept for each function, the oldest given up first: what `faas-cli logs` begins with. */
+/** Log lines kept for each function, the newest ones: what `faas-cli logs` begins with. */
 export const LOG_LINES_MAX = 1000
 
 /** Bytes of those lines for each function; a few lines with stacks must not hold much memory. */

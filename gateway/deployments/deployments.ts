@@ -26,8 +26,8 @@ export interface DeploymentsComponents {
 /**
  * Changes of what is deployed, one at a time. The stack file says which images there are; what is
  * deployed of them is kept in the store and comes back after a restart. A change is started, then
- * kept, then answered: a crash in between leaves the old state or the new one. When the disk refuses
- * to keep it, the caller is told, and the change lasts until the next start.
+ * kept, then answered: a crash in between leaves the old state or the new one. When the disk
+ * refuses to keep it, the caller is told, and the change lasts until the next start.
  */
 export class Deployments {
   readonly #components: DeploymentsComponents
