@@ -24,12 +24,22 @@ function isFailed(said: unknown): said is Failed {
 
 export async function startChild<Ready>(
   module: URL,
-  init: { env?: Record<string, string>; args?: readonly string[]; readyMs?: number } = {},
+  init: {
+    env?: Record<string, string>
+    args?: readonly string[]
+    readyMs?: number
+    /** A command and its arguments that turns into the program given after them. */
+    launcher?: readonly string[]
+    /** Options of Node. */
+    execArgv?: readonly string[]
+  } = {},
 ): Promise<Child<Ready>> {
+  const [execPath = '', ...before] = [...(init.launcher ?? []), process.execPath]
   const child = fork(module, init.args ?? [], {
     env: { ...process.env, ...init.env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    execArgv: [],
+    execPath,
+    execArgv: [...before, ...(init.execArgv ?? [])],
   })
   const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return

@@ -8,8 +8,8 @@ import { startChild, type Child } from './child.ts'
 
 const MAIN = new URL('../../p2p-daemon/main.ts', import.meta.url)
 
-/** Three nodes see each other within a second or two; longer means that they do not. */
-const MESH_TIMEOUT_MS = 20_000
+/** Three nodes see each other within a second or two; a busy machine gets more. */
+const MESH_TIMEOUT_MS = 60_000
 
 /** Ports for peers lie below those the kernel gives to outgoing connections. */
 const PORT_MIN = 20_000
@@ -23,12 +23,22 @@ interface Ready {
   ports: { http: number }
 }
 
+/** Where a daemon runs when it does not simply run here: a network namespace. */
+export interface Place {
+  launcher: readonly string[]
+  /** A URL for the port of 127.0.0.1 there. */
+  open(port: number): Promise<string>
+}
+
 /** One p2p-daemon as a process. Its HTTP port is another one after every start. */
 export class Daemon {
   readonly name: string
   readonly dataDir: string
   readonly #env: Record<string, string>
   readonly #main: URL
+  readonly #place: Place | undefined
+  readonly #execArgv: readonly string[]
+  #url = ''
   #child: Child<Ready> | undefined
   #peerId = ''
   /** From the fork of the process until it served, at the last start. */
@@ -36,16 +46,27 @@ export class Daemon {
   /** How much of that it only waited for a processor that other programs kept busy. */
   queuedMs = 0
 
-  constructor(name: string, dataDir: string, init: { env: Record<string, string>; main: URL }) {
+  constructor(
+    name: string,
+    dataDir: string,
+    init: {
+      env: Record<string, string>
+      main: URL
+      place?: Place | undefined
+      execArgv?: readonly string[] | undefined
+    },
+  ) {
     this.name = name
     this.dataDir = dataDir
     this.#env = init.env
     this.#main = init.main
+    this.#place = init.place
+    this.#execArgv = init.execArgv ?? []
   }
 
   get url(): string {
     if (!this.#child) throw new Error(`${this.name} does not run.`)
-    return `http://127.0.0.1:${this.#child.ready.ports.http}`
+    return this.#url
   }
 
   get peerId(): string {
@@ -60,10 +81,14 @@ export class Daemon {
     const sinceMs = performance.now()
     this.#child = await startChild<Ready>(this.#main, {
       env: { BZZZ_NODE_NAME: this.name, BZZZ_DATA_DIR: this.dataDir, ...this.#env },
+      execArgv: this.#execArgv,
+      ...(this.#place && { launcher: this.#place.launcher }),
     })
     this.readyMs = performance.now() - sinceMs
     this.queuedMs = await this.#queued()
-    this.#peerId = this.#child.ready.peerId
+    const { peerId, ports } = this.#child.ready
+    this.#peerId = peerId
+    this.#url = (await this.#place?.open(ports.http)) ?? `http://127.0.0.1:${ports.http}`
   }
 
   async stop(): Promise<void> {
@@ -96,6 +121,11 @@ export interface DaemonsInit {
   /** Where a node keeps its data. Default: a folder below `dir`. */
   dataDir?: (name: string) => string
   env?: Record<string, string>
+  /** What only one of them is given. */
+  envOf?: (name: string) => Record<string, string>
+  placeOf?: (name: string) => Place
+  /** Options of Node for one of them. */
+  execArgvOf?: (name: string) => readonly string[]
   /** What is run; default: the daemon's source. */
   main?: URL
 }
@@ -178,9 +208,15 @@ export async function createDaemons(count: number, init: DaemonsInit = {}): Prom
       // that Node itself would take.
       NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'),
       ...init.env,
+      ...init.envOf?.(name),
     }
     const dataDir = init.dataDir?.(name) ?? join(dir, name)
-    return new Daemon(name, dataDir, { env, main: init.main ?? MAIN })
+    return new Daemon(name, dataDir, {
+      env,
+      main: init.main ?? MAIN,
+      place: init.placeOf?.(name),
+      execArgv: init.execArgvOf?.(name),
+    })
   })
   return new Daemons({ dir, nodes, token, tokenKeysFile })
 }
