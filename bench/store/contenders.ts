@@ -27,7 +27,12 @@ export async function openOurs(
     put: async (bytes) => (await store.put(bytes)).hash,
     get: async (hash) => {
       let sizeBytes = 0
-      for await (const chunk of (await store.get(hash)).body) sizeBytes += chunk.byteLength
+      const { body, release } = await store.get(hash)
+      for await (const chunk of body) {
+        sizeBytes += chunk.byteLength
+        // As the HTTP API does when the chunk is on its way.
+        release?.(chunk)
+      }
       return sizeBytes
     },
     close: () => store.stop(),

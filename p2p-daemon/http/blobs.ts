@@ -1,5 +1,3 @@
-import { Readable } from 'node:stream'
-
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 
@@ -16,6 +14,7 @@ import type { Retention } from '../lifetime/retention.ts'
 import { PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX } from '../../shared/limits.ts'
 import type { ReplicatedStore } from '../replication/replicated-store.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { sendBlob } from './blob-body.ts'
 
 export interface BlobRoutesOptions {
   blobs: ReplicatedStore
@@ -101,7 +100,7 @@ export async function blobRoutes(app: FastifyInstance, options: BlobRoutesOption
     if (range) {
       reply.code(206).header('content-range', `bytes ${blob.start}-${blob.end}/${blob.sizeBytes}`)
     }
-    return reply.send(Readable.from(blob.body, { objectMode: false }))
+    return sendBlob(reply, blob)
   })
 }
 

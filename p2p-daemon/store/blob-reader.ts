@@ -5,12 +5,13 @@ import {
 } from '../../shared/errors.ts'
 import { type BlobLocation, chunkHashesBytes, sameLocation } from './blob-location.ts'
 import type { BlobRead, ReadOptions, VerifyOptions } from './blob-store.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import { satisfiedRange } from './byte-range.ts'
 import { ChunkHasher, ChunkHashes } from './chunk-hashes.ts'
 import { CHUNK_BYTES, READ_AHEAD_CHUNKS } from './constants.ts'
 import { type DiskFile, type DiskFiles, errorCode } from './disk-files.ts'
 import type { HashLocks } from './hash-locks.ts'
-import type { HashPool } from './hash-pool.ts'
+import type { Hashed, HashPool } from './hash-pool.ts'
 import type { PackLog } from './pack-log.ts'
 import { RECORD_HEADER_BYTES } from './pack-record.ts'
 import type { PackSegments } from './pack-segments.ts'
@@ -27,14 +28,18 @@ interface Components {
   locks: HashLocks
   quarantine: Quarantine
   hashPool: HashPool
+  buffers: BufferPool
 }
 
 /** Reads blobs and lets nothing pass that was not checked. */
 export class BlobReader {
   readonly #components: Components
+  readonly #buffers: BufferPool
+  readonly #release = (chunk: Uint8Array): void => this.#buffers.giveBack(chunk)
 
   constructor(components: Components) {
     this.#components = components
+    this.#buffers = components.buffers
   }
 
   async read(hash: string, options: ReadOptions): Promise<BlobRead> {
@@ -43,7 +48,8 @@ export class BlobReader {
     if (location.loose) return this.#readLoose(hash, location, range, options.signal)
     const bytes = await this.#readPacked(hash, location)
     const wanted = bytes.subarray(range.start, range.end + 1)
-    return { hash, sizeBytes: location.sizeBytes, ...range, body: once(wanted) }
+    const { sizeBytes } = location
+    return { hash, sizeBytes, ...range, body: once(wanted), release: this.#release }
   }
 
   /** False: the copy was bad. Checks all of it, the chunk hashes too. */
@@ -51,7 +57,7 @@ export class BlobReader {
     const location = this.#locate(hash)
     try {
       if (!location.loose) {
-        await this.#readPacked(hash, location)
+        this.#release(await this.#readPacked(hash, location))
         await options.pace?.(location.sizeBytes)
         return true
       }
@@ -91,7 +97,7 @@ export class BlobReader {
 
   async #readPacked(hash: string, location: BlobLocation): Promise<Buffer> {
     const { segments, index } = this.#components
-    let bytes: Buffer = Buffer.allocUnsafe(location.sizeBytes)
+    let bytes = this.#buffers.take(location.sizeBytes)
     let reason = 'its bytes have another hash'
     try {
       const position = location.offset + RECORD_HEADER_BYTES
@@ -101,7 +107,7 @@ export class BlobReader {
         bytes = bytes.subarray(0, count)
       } else {
         const hashing = this.#components.hashPool.hash(bytes)
-        const hashed = hashing instanceof Promise ? await hashing : hashing
+        const hashed = hashing instanceof Promise ? await this.#returned(hashing) : hashing
         bytes = hashed.bytes
         if (hashed.hash === hash) return bytes
       }
@@ -112,6 +118,13 @@ export class BlobReader {
     // Compaction moved it between the lookup and the read.
     if (now !== undefined && !sameLocation(now, location)) return this.#readPacked(hash, now)
     return this.#condemn(hash, location, reason, bytes)
+  }
+
+  /** Hashed on another thread, to which its memory was moved. */
+  async #returned(hashing: Promise<Hashed>): Promise<Hashed> {
+    const hashed = await hashing
+    this.#buffers.adopt(hashed.bytes)
+    return hashed
   }
 
   async #readLoose(
@@ -128,7 +141,7 @@ export class BlobReader {
     const first = await this.#firstChunk(loose, firstChunk)
     const body =
       firstChunk === lastChunk ? once(first) : this.#chunks(loose, first, firstChunk, signal)
-    return { hash, sizeBytes, ...range, body }
+    return { hash, sizeBytes, ...range, body, release: this.#release }
   }
 
   /** Read before `get` resolves, so that a bad blob answers an error instead of a cut body. */
@@ -172,7 +185,7 @@ export class BlobReader {
 
   async #readChunk(file: DiskFile, loose: LooseRead, chunk: number): Promise<Buffer> {
     const start = chunk * CHUNK_BYTES
-    const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, loose.location.sizeBytes - start))
+    const buffer = this.#buffers.take(Math.min(CHUNK_BYTES, loose.location.sizeBytes - start))
     try {
       return buffer.subarray(0, await file.read(buffer, start))
     } catch (error) {
@@ -183,7 +196,8 @@ export class BlobReader {
   /** The part of the chunk that was asked for, once the chunk is known to be right. */
   async #checkedChunk(file: DiskFile, loose: LooseRead, chunk: number): Promise<Uint8Array> {
     const read = await this.#readChunk(file, loose, chunk)
-    const { hash, bytes } = await this.#components.hashPool.hash(read)
+    const hashing = this.#components.hashPool.hash(read)
+    const { hash, bytes } = hashing instanceof Promise ? await this.#returned(hashing) : hashing
     if (hash !== loose.hashes.at(chunk)) {
       return this.#condemn(loose.hash, loose.location, `chunk ${chunk} has another hash`)
     }
@@ -228,6 +242,7 @@ export class BlobReader {
   ): Promise<ChunkHashes> {
     const file = await this.#open(hash, location)
     const hasher = new ChunkHasher()
+    let before: Uint8Array | undefined
     const whole = { start: 0, end: location.sizeBytes - 1 }
     const loose = { hash, location, hashes: new ChunkHashes([]), range: whole }
     try {
@@ -240,6 +255,9 @@ export class BlobReader {
         signal?.throwIfAborted()
         const bytes = await this.#readChunk(file, loose, start / CHUNK_BYTES)
         hasher.add(bytes)
+        // The hasher looks back at the chunk before.
+        if (before) this.#release(before)
+        before = bytes
         await pace?.(bytes.byteLength)
       }
     } finally {

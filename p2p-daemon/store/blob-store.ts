@@ -38,6 +38,11 @@ export interface BlobRead {
   end: number
   /** Verified chunks in order. Closing the iterator early releases the file. */
   body: AsyncIterable<Uint8Array>
+  /**
+   * Says that nobody uses this chunk of the body any more, so that the next may have its memory:
+   * its bytes change then. Nothing is lost but speed when it is never called.
+   */
+  release?: (chunk: Uint8Array) => void
 }
 
 export interface BlobStat {

@@ -45,7 +45,7 @@ export class ChunkHasher {
   #first: Uint8Array | undefined
   #whole: BlobHasher | undefined
 
-  /** Every chunk but the last has CHUNK_BYTES. */
+  /** Every chunk but the last has CHUNK_BYTES. It must stay as it is until the next is added. */
   add(chunk: Uint8Array): void {
     if (this.#first === undefined) {
       // The hash of an only chunk is that of the blob: nothing is hashed twice before the second.

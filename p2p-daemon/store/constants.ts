@@ -85,3 +85,9 @@ export const SEGMENT_SMALL_SHARE = 1 / 8
 
 /** A segment is worth compacting when this share of it is garbage. */
 export const COMPACT_GARBAGE_SHARE_MIN = 0.5
+
+/** Shorter reads get memory of their own: it costs little, and half of this is wasted at most. */
+export const POOLED_BUFFER_BYTES_MIN = 16 * KiB
+
+/** Memory kept for the next reads: some readers of large blobs, many of small ones. */
+export const POOLED_BYTES_MAX = 16 * MiB

@@ -168,7 +168,12 @@ export class DiskStore implements BlobStore {
       assertWithinLimits(source.byteLength, options)
       return this.#putPacked(parts, source, expected, options.signal)
     }
-    const chunks = uploadChunks(source, options)
+    const { buffers } = parts
+    const onTaken = (chunk: Uint8Array): void => {
+      buffers.giveBack(chunk)
+      options.onTaken?.(chunk)
+    }
+    const chunks = uploadChunks(source, options, buffers)
     try {
       const first = await chunks.next()
       const head = first.done === true ? new Uint8Array(0) : first.value
@@ -176,11 +181,11 @@ export class DiskStore implements BlobStore {
       const second = head.byteLength === CHUNK_BYTES ? await chunks.next() : undefined
       if (head.byteLength <= packBlobBytesMax && (second === undefined || second.done === true)) {
         const result = await this.#putPacked(parts, head, expected, options.signal)
-        options.onTaken?.(head)
+        onTaken(head)
         return result
       }
       const begun = second === undefined || second.done === true ? [head] : [head, second.value]
-      return await this.#putLoose(parts, chained(begun, chunks), { ...options, expected })
+      return await this.#putLoose(parts, chained(begun, chunks), { expected, onTaken })
     } finally {
       await chunks.return(undefined)
     }
@@ -339,7 +344,7 @@ export class DiskStore implements BlobStore {
   async #putLoose(
     parts: StoreParts,
     chunks: AsyncIterable<Uint8Array>,
-    { expected, onTaken }: { expected: string | undefined; onTaken?: PutOptions['onTaken'] },
+    { expected, onTaken }: { expected: string | undefined; onTaken: (chunk: Uint8Array) => void },
   ): Promise<PutResult> {
     const { index, loose, locks, packLog } = parts
     if (expected !== undefined && (await this.touch(expected)) !== undefined) {

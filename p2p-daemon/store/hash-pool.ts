@@ -27,9 +27,9 @@ class HashThread {
     return this.#waiting.size
   }
 
-  ask(buffer: ArrayBuffer): Promise<HashAnswer> {
+  ask(buffer: ArrayBuffer, length: number): Promise<HashAnswer> {
     const worker = (this.#worker ??= this.#start())
-    const request: HashRequest = { id: (this.#lastId += 1), buffer }
+    const request: HashRequest = { id: (this.#lastId += 1), buffer, length }
     // The process waits for answers, not for an idle thread.
     worker.ref()
     return new Promise((resolve, reject) => {
@@ -78,17 +78,19 @@ export class HashPool {
   /** Not a promise when the answer is there at once. */
   hash(bytes: Buffer): Hashed | Promise<Hashed> {
     if (bytes.byteLength < HASH_OFF_THREAD_BYTES_MIN) return { hash: hashBytes(bytes), bytes }
-    const { buffer } = bytes
-    const whole = bytes.byteLength === buffer.byteLength && buffer instanceof ArrayBuffer
-    return whole ? this.#ask(buffer) : { hash: hashBytes(bytes), bytes }
+    const { buffer, byteOffset, byteLength } = bytes
+    // A view of something larger stays here: the rest of it would move away too.
+    const movable = buffer instanceof ArrayBuffer && byteOffset === 0
+    const alone = movable && buffer.byteLength < 2 * byteLength
+    return alone ? this.#ask(buffer, byteLength) : { hash: hashBytes(bytes), bytes }
   }
 
-  async #ask(buffer: ArrayBuffer): Promise<Hashed> {
+  async #ask(buffer: ArrayBuffer, length: number): Promise<Hashed> {
     const [first, ...rest] = this.#threads
     let idlest = first as HashThread
     for (const thread of rest) if (thread.load < idlest.load) idlest = thread
-    const answer = await idlest.ask(buffer)
-    return { hash: answer.hash, bytes: Buffer.from(answer.buffer) }
+    const answer = await idlest.ask(buffer, length)
+    return { hash: answer.hash, bytes: Buffer.from(answer.buffer, 0, length) }
   }
 
   async stop(): Promise<void> {

@@ -6,6 +6,8 @@ import { hashBytes } from '../../shared/blob/hash.ts'
 export interface HashRequest {
   id: number
   buffer: ArrayBuffer
+  /** Bytes to hash, from the first. */
+  length: number
 }
 
 export interface HashAnswer {
@@ -14,7 +16,7 @@ export interface HashAnswer {
   hash: string
 }
 
-parentPort?.on('message', ({ id, buffer }: HashRequest) => {
-  const answer: HashAnswer = { id, buffer, hash: hashBytes(new Uint8Array(buffer)) }
+parentPort?.on('message', ({ id, buffer, length }: HashRequest) => {
+  const answer: HashAnswer = { id, buffer, hash: hashBytes(new Uint8Array(buffer, 0, length)) }
   parentPort?.postMessage(answer, [buffer])
 })

@@ -1,5 +1,6 @@
 import { hashBytes, parseHash } from '../../shared/blob/hash.ts'
 import { BlobCorruptError, BlobNotFoundError, HashMismatchError } from '../../shared/errors.ts'
+import { BufferPool } from './buffer-pool.ts'
 import type {
   BlobRead,
   BlobStat,
@@ -16,6 +17,7 @@ import { uploadChunks } from './upload.ts'
 
 /** Blobs in memory, for tests and tools. The rules of BlobStore hold, except that nothing lasts. */
 export class MemoryStore implements BlobStore {
+  readonly #buffers = new BufferPool()
   readonly #blobs = new Map<string, Uint8Array>()
   readonly #onCorrupt: (hash: string, reason: string) => void
   #onPut: (hash: string) => void = () => undefined
@@ -34,7 +36,7 @@ export class MemoryStore implements BlobStore {
     const expected =
       options.expectedHash === undefined ? undefined : parseHash(options.expectedHash)
     const chunks: Uint8Array[] = []
-    for await (const chunk of uploadChunks(source, options)) chunks.push(chunk)
+    for await (const chunk of uploadChunks(source, options, this.#buffers)) chunks.push(chunk)
     const bytes = Buffer.concat(chunks)
     const hash = hashBytes(bytes)
     if (expected !== undefined && expected !== hash) {

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 
 import { StorageUnavailableError } from '../../shared/errors.ts'
 import { BlobReader } from './blob-reader.ts'
+import { BufferPool } from './buffer-pool.ts'
 import {
   BATCH_BYTES_MAX,
   BATCH_RECORDS_MAX,
@@ -38,6 +39,7 @@ export interface StoreParts {
   packLog: PackLog
   loose: LooseFiles
   locks: HashLocks
+  buffers: BufferPool
   quarantine: Quarantine
   reader: BlobReader
   compaction: PackCompaction
@@ -108,7 +110,8 @@ async function openOnce(
     packLog.resume(recovered)
     const locks = new HashLocks()
     const hashPool = new HashPool()
-    const shared = { ...components, layout, index, segments, packLog, locks, hashPool }
+    const buffers = new BufferPool()
+    const shared = { ...components, layout, index, segments, packLog, locks, hashPool, buffers }
     const quarantine = new Quarantine(shared)
     for (const { hash, reason } of recovered.corrupt) quarantine.report(hash, reason)
     const close = async () => {
@@ -125,6 +128,7 @@ async function openOnce(
       packLog,
       loose: new LooseFiles(shared),
       locks,
+      buffers,
       quarantine,
       reader,
       compaction: new PackCompaction({ ...shared, reader }, init),

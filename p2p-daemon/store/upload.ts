@@ -1,5 +1,6 @@
 import { BodyTooLargeError, UploadCutError } from '../../shared/errors.ts'
 import type { PutOptions } from './blob-store.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import { BLOB_BYTES_MAX, CHUNK_BYTES } from './constants.ts'
 
 /** The limits of the put for bytes that are all here. */
@@ -11,11 +12,13 @@ export function assertWithinLimits(sizeBytes: number, options: PutOptions): void
 
 /**
  * The source of a put as chunks of exactly CHUNK_BYTES (the last may be shorter), with the limits
- * of the put enforced on the way. A blob without bytes yields no chunk.
+ * of the put enforced on the way. A blob without bytes yields no chunk. What has to be joined is
+ * joined in memory from `buffers`, for the caller to give back.
  */
 export async function* uploadChunks(
   source: AsyncIterable<Uint8Array> | Uint8Array,
-  options: PutOptions = {},
+  options: PutOptions,
+  buffers: BufferPool,
 ): AsyncGenerator<Uint8Array> {
   if (source instanceof Uint8Array) {
     assertWithinLimits(source.byteLength, options)
@@ -33,7 +36,7 @@ export async function* uploadChunks(
     let rest = piece
     while (gathered + rest.byteLength >= CHUNK_BYTES) {
       const missing = CHUNK_BYTES - gathered
-      yield joined(pieces, rest.subarray(0, missing))
+      yield joined([...pieces, rest.subarray(0, missing)], buffers)
       rest = rest.subarray(missing)
       pieces = []
       gathered = 0
@@ -45,13 +48,19 @@ export async function* uploadChunks(
   }
   options.signal?.throwIfAborted()
   gate.end()
-  if (gathered > 0) yield joined(pieces)
+  if (gathered > 0) yield joined(pieces, buffers)
 }
 
-function joined(pieces: readonly Uint8Array[], last?: Uint8Array): Uint8Array {
-  const all = last === undefined ? pieces : [...pieces, last]
-  const [first] = all
-  return all.length === 1 && first !== undefined ? first : Buffer.concat(all)
+function joined(pieces: readonly Uint8Array[], buffers: BufferPool): Uint8Array {
+  const [first] = pieces
+  if (pieces.length === 1 && first !== undefined) return first
+  const whole = buffers.take(pieces.reduce((sum, piece) => sum + piece.byteLength, 0))
+  let at = 0
+  for (const piece of pieces) {
+    whole.set(piece, at)
+    at += piece.byteLength
+  }
+  return whole
 }
 
 /** Counts what arrives and refuses too much at once, too little at the end. */

@@ -5,7 +5,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import { BulkConnection, type BulkConnectionInit } from './bulk-connection.ts'
 import type { BulkTLSOptions } from './bulk-identity.ts'
 import type { AheadBudget } from './bulk-pull.ts'
-import type { BufferPool } from './buffer-pool.ts'
+import type { BufferPool } from '../store/buffer-pool.ts'
 import { BULK_IDLE_TIMEOUT_MS, BULK_RANGES_AHEAD_MAX, FETCHES_PER_PEER_MAX } from './constants.ts'
 import type { TransferMetrics } from './transfer-metrics.ts'
 

@@ -1,6 +1,6 @@
 import { PeerUnreachableError, ProtocolViolationError } from '../../shared/errors.ts'
 import type { RemoteBlob } from './blob-transfer.ts'
-import type { BufferPool } from './buffer-pool.ts'
+import type { BufferPool } from '../store/buffer-pool.ts'
 import type { BulkConnection } from './bulk-connection.ts'
 import { BODY_START_TIMEOUT_MS, BULK_RANGES_OUTSTANDING_MAX, RANGE_BYTES_MAX } from './constants.ts'
 import type { PendingRange, RangeAnswer } from './pending-range.ts'

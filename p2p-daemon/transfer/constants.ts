@@ -67,15 +67,6 @@ export const BULK_UNSENT_BYTES_MAX = 4 * MiB
 /** Data are written together with others up to this length, and without a copy above it. */
 export const COALESCED_BYTES_MAX = 64 * KiB
 
-/** Shorter blobs get memory of their own: it costs little, and half of this is wasted at most. */
-export const POOLED_BUFFER_BYTES_MIN = 16 * KiB
-
-/**
- * Memory kept for the next blobs: the outstanding ranges of one fetch, and as much of small
- * ones.
- */
-export const POOLED_BYTES_MAX = 2 * BULK_RANGES_OUTSTANDING_MAX * RANGE_BYTES_MAX
-
 /** Connections served to all peers together, handshakes included, and to a single one. */
 export const BULK_CONNECTIONS_MAX = 256
 export const BULK_CONNECTIONS_PER_PEER_MAX = 4

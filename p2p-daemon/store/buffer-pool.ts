@@ -1,10 +1,9 @@
-import { POOLED_BUFFER_BYTES_MIN, POOLED_BYTES_MAX, RANGE_BYTES_MAX } from './constants.ts'
+import { CHUNK_BYTES, POOLED_BUFFER_BYTES_MIN, POOLED_BYTES_MAX } from './constants.ts'
 
 /**
- * Memory for what arrives, handed out again when it was released. Memory that never comes back is
- * the garbage collector's as ever, but then every few megabytes received bring a collection,
- * which walks everything the node holds: together with fresh pages that takes as long as
- * receiving.
+ * Memory for what is read or arrives, handed out again when it was given back. Memory that never
+ * comes back is the garbage collector's as ever, but then every few megabytes bring a collection,
+ * which walks everything the node holds: together with fresh pages that takes as long as reading.
  */
 export class BufferPool {
   /** Free buffers by length, which is a power of two. */
@@ -13,16 +12,20 @@ export class BufferPool {
   readonly #lent = new WeakMap<ArrayBufferLike, number>()
   #freeBytes = 0
 
-  take(length: number): Uint8Array {
-    if (length < POOLED_BUFFER_BYTES_MIN / 2 || length > RANGE_BYTES_MAX) {
-      return Buffer.allocUnsafeSlow(length)
-    }
+  take(length: number): Buffer {
+    if (length < POOLED_BUFFER_BYTES_MIN / 2) return Buffer.allocUnsafe(length)
+    if (length > CHUNK_BYTES) return Buffer.allocUnsafeSlow(length)
     const size = Math.max(POOLED_BUFFER_BYTES_MIN, 2 ** Math.ceil(Math.log2(length)))
     let buffer: ArrayBufferLike | undefined = this.#free.get(size)?.pop()
     if (buffer) this.#freeBytes -= size
     else buffer = Buffer.allocUnsafeSlow(size).buffer
     this.#lent.set(buffer, length)
-    return new Uint8Array(buffer, 0, length)
+    return Buffer.from(buffer as ArrayBuffer, 0, length)
+  }
+
+  /** Memory from here that was moved to another thread came back under another name. */
+  adopt(bytes: Uint8Array): void {
+    this.#lent.set(bytes.buffer, bytes.length)
   }
 
   /**
