@@ -30,7 +30,14 @@ export const gatewayConfigSchema = z.object({
     .default(4_000)
     .describe('How long requests in flight may take to end after SIGTERM; then they are cut'),
   BZZZ_LOG_LEVEL: logLevel.describe('Least severe log line that is written'),
-  DATABASE_URL: z.string().optional().describe('PostgreSQL for revoked tokens, and for functions'),
+  DATABASE_URL: z
+    .string()
+    .optional()
+    .describe('PostgreSQL for revoked tokens and audit rows, and for functions'),
+  BZZZ_AUDIT_SPOOL_DIR: z
+    .string()
+    .optional()
+    .describe('Folder for audit rows while PostgreSQL is away; without it they wait in memory'),
   REDIS_URL: z.string().optional().describe('Redis, for functions'),
 })
 

@@ -1,8 +1,7 @@
 import { hostname } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 
-import { createKeyFileVerifier } from '../shared/auth/key-file.ts'
-import { Revocations } from '../shared/auth/revocations.ts'
+import { openAccess } from '../shared/auth/access.ts'
 import type { Env } from '../shared/config/env.ts'
 import { openDatabase } from '../shared/db/database.ts'
 import { SECRETS_DIRS } from '../shared/function/constants.ts'
@@ -50,9 +49,16 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
     // Where faas-cli keeps secrets of a project, then where platforms mount them.
     others: [join(dirname(resolve(config.BZZZ_STACK_FILE)), '.secrets'), ...SECRETS_DIRS],
   })
-  const verify = await createKeyFileVerifier(config.BZZZ_TOKEN_KEYS_FILE)
   const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : null
-  const revocations = database && new Revocations({ db: database.db, log })
+  const access = await openAccess(
+    { log, registry, db: database?.db },
+    {
+      component: 'gateway',
+      keysFile: config.BZZZ_TOKEN_KEYS_FILE,
+      endpoints: config.BZZZ_ENDPOINT.split(','),
+      spoolDir: config.BZZZ_AUDIT_SPOOL_DIR,
+    },
+  )
 
   const logs = new FunctionLogs({ log })
   const provider = new InProcessProvider(
@@ -75,7 +81,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
       invoker,
       createApi: (isReady) =>
         createApi(
-          { provider, deployments, secrets, logs, metrics, verify, revocations, registry, log },
+          { provider, deployments, secrets, logs, metrics, auth: access.auth, registry, log },
           { isReady, arch, instance: hostname() },
         ),
       createMetricsApp: () => createMetricsApp({ metrics, registry, log }),
@@ -89,6 +95,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
   )
   const stop = async () => {
     await front.stop()
+    await access.close()
     await database?.close()
   }
   try {

@@ -1,10 +1,11 @@
-import { Revocations } from '../shared/auth/revocations.ts'
+import { openAccess, type Access } from '../shared/auth/access.ts'
 import { openDatabase, type OpenDatabase } from '../shared/db/database.ts'
 import { startAll, stopAll, type Startable } from '../shared/lifecycle.ts'
 import { createLogger, type Logger } from '../shared/log/log.ts'
 import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
+import { composeRevocations } from './access/compose.ts'
 import { composeAgents, gossipOver } from './agents/compose.ts'
 import type { DaemonConfig } from './config.ts'
 import { composeProvider } from './dht/compose.ts'
@@ -40,6 +41,7 @@ interface Base {
   layout: NodeLayout
   nodeKey: NodeKey
   database: OpenDatabase | undefined
+  access: Access
   corrupt: CorruptReports
   state: NodeState
 }
@@ -58,7 +60,15 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
     const state = await NodeState.load(layout.dataDir)
     const nodeKey = await loadNodeKey(layout.dataDir)
     const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
-    const base = { config, log, registry, layout, nodeKey, database, corrupt, state }
+    const access = await openAccess(
+      { log, registry, db: database?.db },
+      {
+        component: config.BZZZ_NODE_NAME,
+        keysFile: config.BZZZ_TOKEN_KEYS_FILE,
+        spoolDir: layout.auditSpoolDir,
+      },
+    )
+    const base = { config, log, registry, layout, nodeKey, database, access, corrupt, state }
     const { parts, http } = compose(base, store)
     await startAll(parts, { signal })
     log.info({ peerId: nodeKey.peerId, port: http.port }, 'node serves')
@@ -118,6 +128,10 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       ioShare: base.config.BZZZ_SCRUB_IO_SHARE,
     },
   )
+  const revocations = composeRevocations(
+    { mesh, log },
+    { file: layout.revocationsFile, tokenKeysFile: base.config.BZZZ_TOKEN_KEYS_FILE },
+  )
   const status = createStatus({
     mesh,
     store,
@@ -128,7 +142,18 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     collector: kept.lifetime.collector,
     scrubber: scrub.scrubber,
   })
-  const served = { store, mesh, status, replication, records, nodes, agents, kept, scrub }
+  const served = {
+    store,
+    mesh,
+    status,
+    replication,
+    records,
+    nodes,
+    agents,
+    kept,
+    scrub,
+    revocations,
+  }
   const http = composeHttp(base, served)
   return {
     http,
@@ -142,6 +167,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       closing(providers.close),
       closing(agents.close),
       closing(() => database?.close()),
+      closing(base.access.close),
       mesh,
       dht,
       ...providers.parts,
@@ -152,6 +178,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       ...kept.lifetime.parts,
       ...kept.quotas.parts,
       ...scrub.parts,
+      ...revocations.parts,
       http,
     ],
   }
@@ -250,7 +277,7 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
 }
 
 function composeHttp(
-  { config, log, registry, nodeKey, database }: Base,
+  { config, log, registry, nodeKey, access }: Base,
   parts: {
     store: DiskStore
     mesh: Libp2pMesh
@@ -261,9 +288,11 @@ function composeHttp(
     agents: ReturnType<typeof composeAgents>
     kept: ReturnType<typeof composeKept>
     scrub: ReturnType<typeof composeScrub>
+    revocations: ReturnType<typeof composeRevocations>
   },
 ): HttpServer {
   const { store, mesh, status, replication, records, nodes, agents, kept, scrub } = parts
+  const { revocations } = parts
   const { pins, retention, collector } = kept.lifetime
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {
@@ -279,19 +308,23 @@ function composeHttp(
     retention,
     collector,
     quotas: kept.quotas.quotas,
+    revocations: revocations.store,
+    revocationSpread: revocations.spread,
     scrubber: scrub.scrubber,
     status,
     onResolve,
     selfId: nodeKey.peerId,
     putBytesMax: config.BZZZ_PUT_BYTES_MAX,
   }
-  const revocations = database && new Revocations({ db: database.db, log })
+  const { auth } = access
+  // What peers told comes first: it is there without a database, and at once.
+  const isRevoked = (tokenId: string) =>
+    revocations.store.isRevoked(tokenId) || (auth.isRevoked?.(tokenId) ?? false)
   return new HttpServer(
-    { log, registry, revocations, routes },
+    { log, registry, auth: { ...auth, isRevoked }, routes },
     {
       host: config.BZZZ_HOST,
       port: config.BZZZ_HTTP_PORT,
-      tokenKeysFile: config.BZZZ_TOKEN_KEYS_FILE,
       // A node serves what it has even while it is alone, so readiness only tells the rest.
       ready: async () => {
         const { mesh: reach, store: disk, database: index } = await status()

@@ -14,6 +14,8 @@ export interface NodeLayout {
   usageFile: string
   scrubFile: string
   quotasFile: string
+  revocationsFile: string
+  auditSpoolDir: string
 }
 
 /** Folders that exist in every node's data folder; the blob store makes its own below `blobs/`. */
@@ -42,5 +44,7 @@ export async function createNodeLayout(dataDir: string): Promise<NodeLayout> {
     usageFile: join(dataDir, 'blobs', 'index', 'quota.db'),
     scrubFile: join(dataDir, 'blobs', 'index', 'scrub.db'),
     quotasFile: join(dataDir, 'config', 'quotas.json'),
+    revocationsFile: join(dataDir, 'config', 'revocations.json'),
+    auditSpoolDir: join(dataDir, 'logs', 'audit'),
   }
 }

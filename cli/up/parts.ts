@@ -42,6 +42,7 @@ function common(context: PartsContext): Record<string, string> {
   return {
     BZZZ_HOST: context.host,
     BZZZ_TOKEN_KEYS_FILE: context.layout.tokenPublicKeys,
+    BZZZ_AUDIT_SPOOL_DIR: join(context.layout.logs, 'audit'),
     DATABASE_URL: context.databaseURL,
     ...(context.redisURL && { REDIS_URL: context.redisURL }),
     BZZZ_STOP_TIMEOUT: `${DRAIN_TIMEOUT_MS}ms`,

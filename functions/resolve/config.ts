@@ -7,7 +7,6 @@ export const resolveConfigSchema = z.object({
   BZZZ_ENDPOINT: list
     .default(['http://127.0.0.1:9000'])
     .describe('HTTP addresses of the daemons, the own node’s first, comma separated'),
-  BZZZ_TOKEN_KEYS_FILE: z.string().describe('JWK set with the public keys of the cluster’s tokens'),
   BZZZ_PUT_BYTES_MAX: size
     .default(PUT_BYTES_MAX)
     .describe('Largest body of a put, such as 512MiB; more is refused with 413'),
@@ -17,7 +16,6 @@ export const resolveConfigSchema = z.object({
   BZZZ_RESOLVE_CONTENT_BYTES: size
     .default(64 * MiB)
     .describe('Memory for small content, which never changes under its hash'),
-  DATABASE_URL: z.string().optional().describe('PostgreSQL for revoked tokens'),
   REDIS_URL: z.string().optional().describe('Redis, to share the cache between replicas'),
 })
 

@@ -1,12 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 
-import { registerAuth } from '../../shared/auth/key-file.ts'
-import { Revocations } from '../../shared/auth/revocations.ts'
+import { registerAccess } from '../../shared/auth/access.ts'
 import { MemoryCache } from '../../shared/cache/memory-cache.ts'
 import { RedisCache } from '../../shared/cache/redis-cache.ts'
 import { parseEnv } from '../../shared/config/env.ts'
 import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
-import { openDatabase } from '../../shared/db/database.ts'
 import type { FunctionContext } from '../../shared/function/function.ts'
 import { resolveConfigSchema } from './config.ts'
 import { ContentReader } from './content-reader.ts'
@@ -22,8 +20,6 @@ export default async function resolve(
   const config = parseEnv(resolveConfigSchema, context.env)
   const { log, registry } = context
 
-  const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
-  const revocations = database && new Revocations({ db: database.db, log })
   const daemon = new DaemonClient({ endpoints: config.BZZZ_ENDPOINT })
   const cache = config.REDIS_URL
     ? new RedisCache<CachedResolution>({ log }, { url: config.REDIS_URL })
@@ -36,13 +32,9 @@ export default async function resolve(
   const writer = new ContentWriter({ daemon, records }, { putBytesMax: config.BZZZ_PUT_BYTES_MAX })
 
   app.addHook('onClose', async () => {
-    await Promise.all([daemon.close(), cache.close(), database?.close()])
+    await Promise.all([daemon.close(), cache.close()])
   })
   context.ready('daemon', (signal) => daemon.isReady(signal))
-  await registerAuth(
-    app,
-    config.BZZZ_TOKEN_KEYS_FILE,
-    revocations && ((tokenId) => revocations.isRevoked(tokenId)),
-  )
+  await registerAccess(app, context)
   await app.register(resolveRoutes, { daemon, records, reader, writer })
 }

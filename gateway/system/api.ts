@@ -1,8 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 
-import { authPlugin } from '../../shared/auth/plugin.ts'
-import type { Revocations } from '../../shared/auth/revocations.ts'
-import type { TokenVerifier } from '../../shared/auth/token.ts'
+import { authPlugin, type AuthComponents } from '../../shared/auth/plugin.ts'
 import { createService } from '../../shared/http/service.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
@@ -24,8 +22,7 @@ export interface ApiComponents {
   /** Null where functions log elsewhere. */
   logs: FunctionLogs | null
   metrics: GatewayMetrics
-  verify: TokenVerifier
-  revocations: Revocations | null
+  auth: AuthComponents
   registry: Registry
   log: Logger
 }
@@ -35,7 +32,7 @@ export async function createApi(
   components: ApiComponents,
   init: { isReady: () => boolean; arch: string; instance: string },
 ): Promise<FastifyInstance> {
-  const { provider, deployments, secrets, logs, metrics, verify, revocations } = components
+  const { provider, deployments, secrets, logs, metrics, auth } = components
   const app = createService(components, {
     metricsPath: false,
     ready: async () => ({
@@ -45,10 +42,7 @@ export async function createApi(
   })
   app.register(async (scope) => {
     acceptBasicAuth(scope)
-    await scope.register(authPlugin, {
-      verify,
-      ...(revocations && { isRevoked: (tokenId: string) => revocations.isRevoked(tokenId) }),
-    })
+    await scope.register(authPlugin, auth)
     // As OpenFaaS: a body is JSON whatever its content type says, and many clients say nothing.
     scope.removeAllContentTypeParsers()
     const json = scope.getDefaultJsonParser('error', 'error')

@@ -2,8 +2,7 @@ import type { AddressInfo } from 'node:net'
 
 import type { FastifyInstance } from 'fastify'
 
-import { registerAuth } from '../../shared/auth/key-file.ts'
-import type { Revocations } from '../../shared/auth/revocations.ts'
+import { authPlugin, type AuthComponents } from '../../shared/auth/plugin.ts'
 import {
   createService,
   type ServiceComponents,
@@ -18,11 +17,12 @@ import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
 import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 import { pinRoutes, type PinRoutesOptions } from './pins.ts'
 import { quotaRoutes, type QuotaRoutesOptions } from './quotas.ts'
+import { revocationRoutes, type RevocationRoutesOptions } from './revocations.ts'
 import { scrubRoutes, type ScrubRoutesOptions } from './scrub.ts'
 import { searchRoutes, type SearchRoutesOptions } from './search.ts'
 
 export interface HttpServerComponents extends ServiceComponents {
-  revocations: Revocations | undefined
+  auth: AuthComponents
   routes: BlobRoutesOptions &
     AddressRoutesOptions &
     SearchRoutesOptions &
@@ -32,13 +32,13 @@ export interface HttpServerComponents extends ServiceComponents {
     PinRoutesOptions &
     GCRoutesOptions &
     QuotaRoutesOptions &
+    RevocationRoutesOptions &
     ScrubRoutesOptions
 }
 
 export interface HttpServerInit {
   host: string
   port: number
-  tokenKeysFile: string
   ready: NonNullable<ServiceInit['ready']>
 }
 
@@ -61,14 +61,10 @@ export class HttpServer implements Startable {
 
   async start(): Promise<void> {
     if (this.#app) return
-    const { log, registry, revocations, routes } = this.#components
+    const { log, registry, auth, routes } = this.#components
     const app = createService({ log, registry }, { ready: this.#init.ready })
     this.#app = app
-    await registerAuth(
-      app,
-      this.#init.tokenKeysFile,
-      revocations && ((tokenId) => revocations.isRevoked(tokenId)),
-    )
+    await app.register(authPlugin, auth)
     await app.register(blobRoutes, routes)
     await app.register(addressRoutes, routes)
     await app.register(searchRoutes, routes)
@@ -78,6 +74,7 @@ export class HttpServer implements Startable {
     await app.register(pinRoutes, routes)
     await app.register(gcRoutes, routes)
     await app.register(quotaRoutes, routes)
+    await app.register(revocationRoutes, routes)
     await app.register(scrubRoutes, routes)
     await app.listen({ host: this.#init.host, port: this.#init.port })
   }

@@ -8,6 +8,7 @@ import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
 import { daemonConfigSchema } from '../../p2p-daemon/config.ts'
 import { duration, size } from '../../shared/config/env.ts'
+import { accessConfigSchema } from '../../shared/auth/access.ts'
 import { hostConfigSchema, serveConfigSchema } from '../../shared/function/config.ts'
 import { GiB, KiB, MiB } from '../../shared/limits.ts'
 
@@ -36,6 +37,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Every function',
     note: 'Under the names of OpenFaaS’s watchdog, set per function in the stack file.',
     schema: hostConfigSchema,
+  },
+  {
+    title: 'Access to a function',
+    note: 'Beside those above, for every function whose routes want a token.',
+    schema: accessConfigSchema,
   },
   {
     title: 'A function in a container of its own',

@@ -1,12 +1,10 @@
 import { readFile, stat } from 'node:fs/promises'
 
-import type { FastifyInstance } from 'fastify'
 import type { JSONWebKeySet } from 'jose'
 import { LRUCache } from 'lru-cache'
 import { z } from 'zod'
 
 import { InvalidConfigError } from '../errors.ts'
-import { authPlugin } from './plugin.ts'
 import { createTokenVerifier, type TokenClaims, type TokenVerifier } from './token.ts'
 
 /** A new key is honoured this long after its file changed; every request would pay for less. */
@@ -18,7 +16,7 @@ const VERIFIED_TOKENS_MAX = 10_000
 /** Each rotation adds one and drops those whose time is over. */
 const KEYS_MAX = 32
 
-export const keySetSchema = z.object({
+const keySetSchema = z.object({
   keys: z
     .array(z.looseObject({ kty: z.string(), kid: z.string(), exp: z.int().optional() }))
     .min(1)
@@ -39,16 +37,12 @@ async function versionOf(path: string): Promise<string> {
 }
 
 async function load(path: string): Promise<Keys> {
-  try {
-    const version = await versionOf(path)
-    const keys = keySetSchema.parse(JSON.parse(await readFile(path, 'utf8')))
-    return {
-      verify: createTokenVerifier(keys as JSONWebKeySet),
-      verified: new LRUCache<string, TokenClaims>({ max: VERIFIED_TOKENS_MAX }),
-      version,
-    }
-  } catch (error) {
-    throw new InvalidConfigError(`The token keys cannot be read from ${path}.`, { cause: error })
+  // Looked at first: what changes while it is read is read again.
+  const version = await versionOf(path).catch(() => '')
+  return {
+    verify: createTokenVerifier(await readTokenKeys(path)),
+    verified: new LRUCache<string, TokenClaims>({ max: VERIFIED_TOKENS_MAX }),
+    version,
   }
 }
 
@@ -84,12 +78,11 @@ export async function createKeyFileVerifier(path: string): Promise<TokenVerifier
     Date.now() - lookedMs >= LOOK_AGAIN_MS ? refresh().then(() => check(token)) : check(token)
 }
 
-/** What a handler calls first: every route registered after it needs a token or is `public`. */
-export async function registerAuth(
-  app: FastifyInstance,
-  keysFile: string,
-  isRevoked?: (tokenId: string) => boolean | Promise<boolean>,
-): Promise<void> {
-  const verify = await createKeyFileVerifier(keysFile)
-  await app.register(authPlugin, isRevoked ? { verify, isRevoked } : { verify })
+/** The keys as they stand in the file now. @throws InvalidConfigError */
+export async function readTokenKeys(path: string): Promise<JSONWebKeySet> {
+  try {
+    return keySetSchema.parse(JSON.parse(await readFile(path, 'utf8'))) as JSONWebKeySet
+  } catch (error) {
+    throw new InvalidConfigError(`The token keys cannot be read from ${path}.`, { cause: error })
+  }
 }

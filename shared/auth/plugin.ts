@@ -9,6 +9,7 @@ import {
   TokenRevokedError,
 } from '../errors.ts'
 import { Counter, type Registry } from '../metrics/metrics.ts'
+import { eventOf, isAudited, type Auditor } from './audited.ts'
 import { FailureLimit } from './failure-limit.ts'
 import { SCOPE_TABLE, type Scope } from './scopes.ts'
 import type { TokenClaims, TokenVerifier } from './token.ts'
@@ -20,6 +21,8 @@ declare module 'fastify' {
     public?: boolean
     /** The route tells of all projects or changes something of all: the token must cover them. */
     projects?: 'every'
+    /** False where a method that may change something only reads, such as a search by POST. */
+    audit?: false
   }
   interface FastifyRequest {
     /** Null on public routes only. */
@@ -34,10 +37,12 @@ export interface AuthComponents {
   /** Revoked token ids. Answers from its list, at once where it has one; never throws. */
   isRevoked?: (tokenId: string) => boolean | Promise<boolean>
   registry?: Registry
+  /** Told of every answer to what may change something. */
+  audit?: Auditor
 }
 
 async function auth(app: FastifyInstance, components: AuthComponents): Promise<void> {
-  const { verify, isRevoked } = components
+  const { verify, isRevoked, audit } = components
   const failures = new FailureLimit()
   const refused = components.registry && createCounter(components.registry)
   app.decorateRequest('claims', null)
@@ -49,10 +54,20 @@ async function auth(app: FastifyInstance, components: AuthComponents): Promise<v
     }
   })
 
+  if (audit) {
+    app.addHook('onResponse', (request, reply, done) => {
+      // What was turned away unheard (no room, too many failures) is counted and not written down.
+      const heard = request.claims !== null || reply.statusCode === 401
+      if (heard && isAudited(request)) audit.record(eventOf(request, reply))
+      done()
+    })
+  }
+
   // Callbacks: a token seen before costs a look into a map and no turn of the event loop.
   app.addHook('onRequest', (request, _reply, done) => {
     if (request.routeOptions.config.public || request.is404) return done()
     try {
+      if (audit && isAudited(request)) audit.assertRoom()
       const token = bearerOf(request)
       const claims = verify(token)
       const revoked = claims instanceof Promise ? undefined : (isRevoked?.(claims.id) ?? false)

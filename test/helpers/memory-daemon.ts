@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { composeAgents } from '../../p2p-daemon/agents/compose.ts'
+import { createKeyFileVerifier } from '../../shared/auth/key-file.ts'
 import { startAll, stopAll } from '../../shared/lifecycle.ts'
 import { createSilentLogger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
+import { composeRevocations } from '../../p2p-daemon/access/compose.ts'
 import { HttpServer } from '../../p2p-daemon/http/server.ts'
 import { FileAllowList } from '../../p2p-daemon/mesh/allow-list.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
@@ -105,6 +107,10 @@ export async function startMemoryDaemon(
   const { pins, retention, collector } = lifetime
   const { scrubber } = scrub
   const tokens = await createTestTokens(dir)
+  const revocations = composeRevocations(
+    { mesh, log },
+    { file: join(dir, 'revocations.json'), tokenKeysFile: tokens.keysFile },
+  )
   const health = () => ({ writable: true, reason: null })
   const status = createStatus({
     mesh,
@@ -120,7 +126,10 @@ export async function startMemoryDaemon(
     {
       log,
       registry,
-      revocations: undefined,
+      auth: {
+        verify: await createKeyFileVerifier(tokens.keysFile),
+        isRevoked: (tokenId) => revocations.store.isRevoked(tokenId),
+      },
       routes: {
         blobs: replication.blobs,
         local: store,
@@ -134,6 +143,8 @@ export async function startMemoryDaemon(
         retention,
         collector,
         quotas: quotas.quotas,
+        revocations: revocations.store,
+        revocationSpread: revocations.spread,
         scrubber,
         status,
         selfId: nodeKey.peerId,
@@ -143,11 +154,10 @@ export async function startMemoryDaemon(
     {
       host: '127.0.0.1',
       port: 0,
-      tokenKeysFile: tokens.keysFile,
       ready: () => Promise.resolve({ ready: true }),
     },
   )
-  const kept = [...lifetime.parts, ...quotas.parts, ...scrub.parts]
+  const kept = [...lifetime.parts, ...quotas.parts, ...scrub.parts, ...revocations.parts]
   const parts = [store, ...records.parts, ...replication.parts, ...agents.parts, ...kept, http]
   await startAll(parts)
   return {

@@ -1,10 +1,20 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { createToken, createTokenKey, type TokenRequest } from '../../shared/auth/token.ts'
+import { decodeJwt, type JSONWebKeySet, type JWK } from 'jose'
+
+import {
+  createToken,
+  createTokenKey,
+  TOKEN_PREFIX,
+  type TokenRequest,
+} from '../../shared/auth/token.ts'
 
 export interface TestTokens {
   keysFile: string
+  privateKey: JWK
+  publicKeys: JSONWebKeySet
+  idOf(token: string): string
   /** A token of that role; admin for every project unless told otherwise. */
   create(request?: Partial<TokenRequest>): Promise<string>
 }
@@ -16,6 +26,9 @@ export async function createTestTokens(dir: string): Promise<TestTokens> {
   writeFileSync(keysFile, JSON.stringify(publicKeys))
   return {
     keysFile,
+    privateKey,
+    publicKeys,
+    idOf: (token) => String(decodeJwt(token.slice(TOKEN_PREFIX.length)).jti),
     create: (request = {}) =>
       createToken(privateKey, {
         subject: 'test',

@@ -1,0 +1,104 @@
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+
+import { AuditLog } from '../audit/audit-log.ts'
+import { list, parseEnv } from '../config/env.ts'
+import { openDatabase, type BzzzDatabase } from '../db/database.ts'
+import type { FunctionContext } from '../function/function.ts'
+import type { Logger } from '../log/log.ts'
+import type { Registry } from '../metrics/metrics.ts'
+import { createKeyFileVerifier, readTokenKeys } from './key-file.ts'
+import { authPlugin, type AuthComponents } from './plugin.ts'
+import { DaemonSource, databaseSource } from './revocation-sources.ts'
+import { Revocations } from './revocations.ts'
+
+/** Revocations and audit rows of one function: one reads a list while the other writes rows. */
+const FUNCTION_CONNECTIONS_MAX = 2
+
+/** What decides about the access to a function. */
+export const accessConfigSchema = z.object({
+  BZZZ_TOKEN_KEYS_FILE: z.string().describe('JWK set with the public keys of the cluster’s tokens'),
+  BZZZ_ENDPOINT: list
+    .default(['http://127.0.0.1:9000'])
+    .describe('HTTP addresses of the daemons, the own node’s first, comma separated'),
+  DATABASE_URL: z.string().optional().describe('PostgreSQL for revoked tokens and audit rows'),
+  BZZZ_AUDIT_SPOOL_DIR: z
+    .string()
+    .optional()
+    .describe('Folder for audit rows while PostgreSQL is away; without it they wait in memory'),
+})
+
+export interface AccessComponents {
+  log: Logger
+  registry: Registry
+  /** Without it there are no audit rows, and revocations come from daemons alone. */
+  db?: BzzzDatabase | undefined
+}
+
+export interface AccessInit {
+  /** Who writes the audit rows: the name of the function, gateway, the name of the node. */
+  component: string
+  keysFile: string
+  /** Daemons to ask for revocations. */
+  endpoints?: readonly string[] | undefined
+  spoolDir?: string | undefined
+}
+
+export interface Access {
+  /** What the plugin is registered with. */
+  auth: AuthComponents
+  /** Writes down what is still to be written. The database is closed after it. */
+  close(): Promise<void>
+}
+
+/** Everything that decides who may do what in one process or function, and writes it down. */
+export async function openAccess(components: AccessComponents, init: AccessInit): Promise<Access> {
+  const { log, registry, db } = components
+  const { component, keysFile, endpoints = [], spoolDir } = init
+  const verify = await createKeyFileVerifier(keysFile)
+  const readKeys = () => readTokenKeys(keysFile)
+  const sources = [
+    ...(db ? [databaseSource(db)] : []),
+    ...(endpoints.length > 0 ? [new DaemonSource({ readKeys }, { endpoints })] : []),
+  ]
+  const revocations = new Revocations({ sources, log })
+  const audit = db && new AuditLog({ db, log, registry }, { component, spoolDir })
+  if (!audit) log.warn('no audit rows are written: there is no database')
+  await audit?.start()
+  return {
+    auth: {
+      verify,
+      registry,
+      ...(sources.length > 0 && { isRevoked: (tokenId) => revocations.isRevoked(tokenId) }),
+      ...(audit && { audit }),
+    },
+    close: async () => audit?.stop(),
+  }
+}
+
+/** What a handler calls first: every route registered after it needs a token or is `public`. */
+export async function registerAccess(
+  app: FastifyInstance,
+  context: FunctionContext,
+): Promise<void> {
+  const config = parseEnv(accessConfigSchema, context.env)
+  const { log, registry, name: component } = context
+  const database = config.DATABASE_URL
+    ? openDatabase(config.DATABASE_URL, { log }, { connectionsMax: FUNCTION_CONNECTIONS_MAX })
+    : undefined
+  let access: Access | undefined
+  app.addHook('onClose', async () => {
+    await access?.close()
+    await database?.close()
+  })
+  access = await openAccess(
+    { log, registry, db: database?.db },
+    {
+      component,
+      keysFile: config.BZZZ_TOKEN_KEYS_FILE,
+      endpoints: config.BZZZ_ENDPOINT,
+      spoolDir: config.BZZZ_AUDIT_SPOOL_DIR,
+    },
+  )
+  await app.register(authPlugin, access.auth)
+}
