@@ -29,7 +29,7 @@ const entrySchema = z.object({
   outcome: z.enum(['allow', 'deny']),
   status: z.int(),
   requestId: text,
-  /** BLAKE3 of what was given, which itself may be private. */
+  /** BLAKE3 of what was given, which itself may be private; empty where it may be guessed. */
   argumentsHash: text,
 })
 

@@ -24,6 +24,7 @@ export function eventOf(
 ): Omit<AuditEvent, 'component'> {
   const { method, routeOptions, url, body, claims } = request
   const status = reply.statusCode
+  const hidden = routeOptions.config.audit === 'no-arguments'
   return {
     actor: claims?.subject ?? '',
     tokenId: claims?.id ?? '',
@@ -33,7 +34,7 @@ export function eventOf(
     outcome: status === 401 || status === 403 ? 'deny' : 'allow',
     status,
     requestId: request.id,
-    argumentsHash: hashArguments(method, url, isPlain(body) ? body : null),
+    argumentsHash: hidden ? '' : hashArguments(method, url, isPlain(body) ? body : null),
   }
 }
 

@@ -21,8 +21,11 @@ declare module 'fastify' {
     public?: boolean
     /** The route tells of all projects or changes something of all: the token must cover them. */
     projects?: 'every'
-    /** False where a method that may change something only reads, such as a search by POST. */
-    audit?: false
+    /**
+     * False where a method that may change something only reads, such as a search by POST;
+     * `no-arguments` where they are secret and few enough to be guessed from their hash.
+     */
+    audit?: false | 'no-arguments'
   }
   interface FastifyRequest {
     /** Null on public routes only. */
