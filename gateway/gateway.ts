@@ -1,16 +1,16 @@
 import { hostname } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 
-import { openAccess } from '../shared/auth/access.ts'
+import { openAccess, type Access } from '../shared/auth/access.ts'
 import type { Env } from '../shared/config/env.ts'
 import { openDatabase } from '../shared/db/database.ts'
 import { SECRETS_DIRS } from '../shared/function/constants.ts'
 import { readStackFile } from '../shared/function/stack-file.ts'
-import { createLogger } from '../shared/log/log.ts'
-import { createRegistry } from '../shared/metrics/metrics.ts'
+import { createLogger, type Logger } from '../shared/log/log.ts'
+import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
-import { readGatewayConfig } from './config.ts'
+import { readGatewayConfig, type GatewayConfig } from './config.ts'
 import { DeploymentStore } from './deployments/deployment-store.ts'
 import { Deployments, restore } from './deployments/deployments.ts'
 import { Front } from './front.ts'
@@ -49,17 +49,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
     // Where faas-cli keeps secrets of a project, then where platforms mount them.
     others: [join(dirname(resolve(config.BZZZ_STACK_FILE)), '.secrets'), ...SECRETS_DIRS],
   })
-  const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : null
-  const access = await openAccess(
-    { log, registry, db: database?.db },
-    {
-      component: 'gateway',
-      keysFile: config.BZZZ_TOKEN_KEYS_FILE,
-      endpoints: config.BZZZ_ENDPOINT.split(','),
-      spoolDir: config.BZZZ_AUDIT_SPOOL_DIR,
-    },
-  )
-
+  const access = await openGatewayAccess(config, { log, registry })
   const logs = new FunctionLogs({ log })
   const provider = new InProcessProvider(
     { log, logs },
@@ -96,7 +86,6 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
   const stop = async () => {
     await front.stop()
     await access.close()
-    await database?.close()
   }
   try {
     await front.start({ signal })
@@ -105,4 +94,25 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
     throw error
   }
   return { ports: { ...provider.ports(), ...front.ports() }, stop }
+}
+
+async function openGatewayAccess(
+  config: GatewayConfig,
+  { log, registry }: { log: Logger; registry: Registry },
+): Promise<Access> {
+  const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
+  const access = await openAccess(
+    { log, registry, db: database?.db },
+    {
+      component: 'gateway',
+      keysFile: config.BZZZ_TOKEN_KEYS_FILE,
+      endpoints: config.BZZZ_ENDPOINT.split(','),
+      spoolDir: config.BZZZ_AUDIT_SPOOL_DIR,
+    },
+  )
+  const close = async () => {
+    await access.close()
+    await database?.close()
+  }
+  return { ...access, close }
 }

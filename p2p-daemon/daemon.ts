@@ -119,41 +119,9 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const canDrop = (): boolean => pins.activeHold() === undefined
   const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop, isGarbage })
   const { replication, nodes } = copies
-  const scrub = composeScrub(
-    { store, repair: replication.repair, log, registry },
-    {
-      scrubFile: layout.scrubFile,
-      periodMs: base.config.BZZZ_SCRUB_PERIOD,
-      bytesPerSecondMax: base.config.BZZZ_SCRUB_BYTES_PER_SECOND,
-      ioShare: base.config.BZZZ_SCRUB_IO_SHARE,
-    },
-  )
-  const revocations = composeRevocations(
-    { mesh, log },
-    { file: layout.revocationsFile, tokenKeysFile: base.config.BZZZ_TOKEN_KEYS_FILE },
-  )
-  const status = createStatus({
-    mesh,
-    store,
-    records: records.store,
-    replication: replication.status,
-    searchIndex: records.searchIndex,
-    pins,
-    collector: kept.lifetime.collector,
-    scrubber: scrub.scrubber,
-  })
-  const served = {
-    store,
-    mesh,
-    status,
-    replication,
-    records,
-    nodes,
-    agents,
-    kept,
-    scrub,
-    revocations,
-  }
+  const scrub = composeScrubbing(base, { store, repair: replication.repair })
+  const access = composeAccess(base, mesh)
+  const served = { store, mesh, replication, records, nodes, agents, kept, scrub, access }
   const http = composeHttp(base, served)
   return {
     http,
@@ -167,7 +135,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       closing(providers.close),
       closing(agents.close),
       closing(() => database?.close()),
-      closing(base.access.close),
+      closing(() => base.access.close()),
       mesh,
       dht,
       ...providers.parts,
@@ -178,10 +146,38 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       ...kept.lifetime.parts,
       ...kept.quotas.parts,
       ...scrub.parts,
-      ...revocations.parts,
+      ...access.parts,
       http,
     ],
   }
+}
+
+/** Who may do what: the keys, what was revoked, and where it is written down. */
+function composeAccess({ config, log, layout, access: { auth } }: Base, mesh: Libp2pMesh) {
+  const { store, spread, parts } = composeRevocations(
+    { mesh, log },
+    { file: layout.revocationsFile, tokenKeysFile: config.BZZZ_TOKEN_KEYS_FILE },
+  )
+  // What peers told comes first: it is there without a database, and at once.
+  const isRevoked = (tokenId: string) =>
+    store.isRevoked(tokenId) || (auth.isRevoked?.(tokenId) ?? false)
+  const routes = { revocations: store, revocationSpread: spread }
+  return { auth: { ...auth, isRevoked }, routes, parts }
+}
+
+function composeScrubbing(
+  { config, log, registry, layout }: Base,
+  parts: Pick<Parameters<typeof composeScrub>[0], 'store' | 'repair'>,
+) {
+  return composeScrub(
+    { ...parts, log, registry },
+    {
+      scrubFile: layout.scrubFile,
+      periodMs: config.BZZZ_SCRUB_PERIOD,
+      bytesPerSecondMax: config.BZZZ_SCRUB_BYTES_PER_SECOND,
+      ioShare: config.BZZZ_SCRUB_IO_SHARE,
+    },
+  )
 }
 
 /** What decides how long blobs stay, and how many a project may keep. */
@@ -277,23 +273,32 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
 }
 
 function composeHttp(
-  { config, log, registry, nodeKey, access }: Base,
+  { config, log, registry, nodeKey }: Base,
   parts: {
     store: DiskStore
     mesh: Libp2pMesh
-    status: ReturnType<typeof createStatus>
     replication: ReturnType<typeof composeReplication>
     records: ReturnType<typeof composeRecords>
     nodes: Nodes
     agents: ReturnType<typeof composeAgents>
     kept: ReturnType<typeof composeKept>
     scrub: ReturnType<typeof composeScrub>
-    revocations: ReturnType<typeof composeRevocations>
+    access: ReturnType<typeof composeAccess>
   },
 ): HttpServer {
-  const { store, mesh, status, replication, records, nodes, agents, kept, scrub } = parts
-  const { revocations } = parts
+  const { store, mesh, replication, records, nodes, agents, kept, scrub, access } = parts
   const { pins, retention, collector } = kept.lifetime
+  const { scrubber } = scrub
+  const status = createStatus({
+    mesh,
+    store,
+    records: records.store,
+    replication: replication.status,
+    searchIndex: records.searchIndex,
+    pins,
+    collector,
+    scrubber,
+  })
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {
     blobs: replication.blobs,
@@ -308,20 +313,15 @@ function composeHttp(
     retention,
     collector,
     quotas: kept.quotas.quotas,
-    revocations: revocations.store,
-    revocationSpread: revocations.spread,
-    scrubber: scrub.scrubber,
+    ...access.routes,
+    scrubber,
     status,
     onResolve,
     selfId: nodeKey.peerId,
     putBytesMax: config.BZZZ_PUT_BYTES_MAX,
   }
-  const { auth } = access
-  // What peers told comes first: it is there without a database, and at once.
-  const isRevoked = (tokenId: string) =>
-    revocations.store.isRevoked(tokenId) || (auth.isRevoked?.(tokenId) ?? false)
   return new HttpServer(
-    { log, registry, auth: { ...auth, isRevoked }, routes },
+    { log, registry, auth: access.auth, routes },
     {
       host: config.BZZZ_HOST,
       port: config.BZZZ_HTTP_PORT,

@@ -86,12 +86,9 @@ export async function registerAccess(
   const database = config.DATABASE_URL
     ? openDatabase(config.DATABASE_URL, { log }, { connectionsMax: FUNCTION_CONNECTIONS_MAX })
     : undefined
-  let access: Access | undefined
-  app.addHook('onClose', async () => {
-    await access?.close()
-    await database?.close()
-  })
-  access = await openAccess(
+  // Closed also when the plugin fails to start after this.
+  app.addHook('onClose', async () => database?.close())
+  const access = await openAccess(
     { log, registry, db: database?.db },
     {
       component,
@@ -100,5 +97,7 @@ export async function registerAccess(
       spoolDir: config.BZZZ_AUDIT_SPOOL_DIR,
     },
   )
+  // Runs before the one above: hooks of this kind run in reverse.
+  app.addHook('onClose', () => access.close())
   await app.register(authPlugin, access.auth)
 }
