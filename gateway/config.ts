@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { duration, logLevel, parseEnv, port, type Env } from '../shared/config/env.ts'
+import { duration, list, logLevel, parseEnv, port, type Env } from '../shared/config/env.ts'
 
 /** The environment of the gateway. Functions inherit it, overlaid by what the stack file says. */
 export const gatewayConfigSchema = z.object({
@@ -21,6 +21,16 @@ export const gatewayConfigSchema = z.object({
     .string()
     .default('./data/gateway')
     .describe('Where deployments and secrets of the API are kept; made when there are any'),
+  BZZZ_FUNCTION_URL: z
+    .string()
+    .optional()
+    .describe('Where a platform runs the functions, such as http://{name}:8080; none run here'),
+  BZZZ_FUNCTION_URLS: list
+    .default([])
+    .describe('Those that are elsewhere: resolve=http://bzzz-resolver:8080, comma separated'),
+  BZZZ_FUNCTION_TIMEOUT: duration
+    .default(300_000)
+    .describe('How long to wait for the head of an answer of such a function; then 504'),
   BZZZ_ENDPOINT: z
     .string()
     .default('http://127.0.0.1:9000')

@@ -30,3 +30,21 @@ export const LOG_WAITING_MAX = 1000
 
 /** Readers that follow a log at once; each holds a connection and its waiting lines. */
 export const LOG_FOLLOWERS_MAX = 64
+
+/**
+ * Calls of one function in flight over HTTP, a connection each. Four times what a function takes by
+ * default, so that the function says when it is too much; a hanging one holds no more than this.
+ */
+export const UPSTREAM_CONNECTIONS_MAX = 1024
+
+/** Retry-After for one call more. */
+export const UPSTREAM_RETRY_SECONDS = 1
+
+/** A connection to a function is replaced after this, so that a new replica gets its share. */
+export const CONNECTION_LIFE_MS = 60_000
+
+/** How often a function that a platform runs is asked whether it is ready; told to people only. */
+export const REPLICA_LOOK_MS = 5000
+
+/** Longest wait for its answer. */
+export const REPLICA_LOOK_TIMEOUT_MS = 2000

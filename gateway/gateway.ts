@@ -1,24 +1,17 @@
 import { hostname } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
 
 import { openAccess, type Access } from '../shared/auth/access.ts'
 import type { Env } from '../shared/config/env.ts'
 import { openDatabase } from '../shared/db/database.ts'
-import { SECRETS_DIRS } from '../shared/function/constants.ts'
-import { readStackFile } from '../shared/function/stack-file.ts'
 import { createLogger, type Logger } from '../shared/log/log.ts'
 import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
 import { readGatewayConfig, type GatewayConfig } from './config.ts'
-import { DeploymentStore } from './deployments/deployment-store.ts'
-import { Deployments, restore } from './deployments/deployments.ts'
 import { Front } from './front.ts'
-import { FunctionLogs } from './logs/function-logs.ts'
 import { GatewayMetrics } from './metrics.ts'
-import { InProcessProvider } from './providers/in-process.ts'
+import { composePlatform } from './platform.ts'
 import { Invoker } from './proxy/invoker.ts'
-import { SecretStore } from './secrets/secret-store.ts'
 import { createApi } from './system/api.ts'
 import { createMetricsApp } from './system/metrics-app.ts'
 
@@ -40,29 +33,9 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
     BZZZ_ENDPOINT: config.BZZZ_ENDPOINT,
     BZZZ_LOG_LEVEL: config.BZZZ_LOG_LEVEL,
   }
-  const { functions } = await readStackFile(config.BZZZ_STACK_FILE, functionsEnv)
-  const dataDir = resolve(config.BZZZ_GATEWAY_DATA_DIR)
-  const store = new DeploymentStore({ path: join(dataDir, 'functions.json') })
-  const deployed = await store.read()
-  const secrets = new SecretStore({
-    folder: join(dataDir, 'secrets'),
-    // Where faas-cli keeps secrets of a project, then where platforms mount them.
-    others: [join(dirname(resolve(config.BZZZ_STACK_FILE)), '.secrets'), ...SECRETS_DIRS],
-  })
+  const platform = await composePlatform(log, { config, env: functionsEnv })
+  const { provider } = platform
   const access = await openGatewayAccess(config, { log, registry })
-  const logs = new FunctionLogs({ log })
-  const provider = new InProcessProvider(
-    { log, logs },
-    {
-      functions: restore(functions, deployed, log),
-      env: functionsEnv,
-      secretsDirs: secrets.folders,
-      host: config.BZZZ_HOST,
-      portOffset: config.BZZZ_PORT_OFFSET,
-      drainTimeoutMs: config.BZZZ_STOP_TIMEOUT,
-    },
-  )
-  const deployments = new Deployments({ store, secrets, provider, log }, { functions, deployed })
   const metrics = new GatewayMetrics({ registry, provider })
   const invoker = new Invoker({ provider, metrics, log })
   const front = new Front(
@@ -71,7 +44,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
       invoker,
       createApi: (isReady) =>
         createApi(
-          { provider, deployments, secrets, logs, metrics, auth: access.auth, registry, log },
+          { ...platform, metrics, auth: access.auth, registry, log },
           { isReady, arch, instance: hostname() },
         ),
       createMetricsApp: () => createMetricsApp({ metrics, registry, log }),

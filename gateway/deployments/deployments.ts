@@ -8,7 +8,7 @@ import { portOf, type StackFunction } from '../../shared/function/stack-file.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { FUNCTIONS_MAX, NAMESPACE } from '../constants.ts'
 import { OneAtATime } from '../one-at-a-time.ts'
-import type { FunctionProvider } from '../providers/provider.ts'
+import type { FunctionRunner } from '../providers/provider.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 import type { Deployed, DeploymentStore } from './deployment-store.ts'
 import { deploymentOf, minOf, replicasWithin, withTag, type Deployment } from './deployment.ts'
@@ -19,7 +19,7 @@ export type DeploymentRequest = Omit<Deployed, 'replicas' | 'deployedAt'> & { na
 export interface DeploymentsComponents {
   store: DeploymentStore
   secrets: Pick<SecretStore, 'mustHave'>
-  provider: FunctionProvider
+  provider: FunctionRunner
   log: Logger
 }
 

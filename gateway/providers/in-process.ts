@@ -12,7 +12,7 @@ import { answerError } from '../proxy/answer-error.ts'
 import { functionEnv, importHandler } from './handler.ts'
 import { InProcessFunction, type Replica } from './in-process-function.ts'
 import { FunctionListener } from './listener.ts'
-import type { DeployedFunction, FunctionProvider } from './provider.ts'
+import type { DeployedFunction, FunctionRunner } from './provider.ts'
 
 export interface InProcessProviderComponents {
   log: Logger
@@ -33,7 +33,7 @@ export interface InProcessProviderInit {
  * Runs the handlers that the stack file names inside this process: Fastify apps, given the requests
  * of the gateway directly, without a network hop.
  */
-export class InProcessProvider implements FunctionProvider {
+export class InProcessProvider implements FunctionRunner {
   readonly orchestration = 'in-process'
   readonly #components: InProcessProviderComponents
   readonly #init: InProcessProviderInit

@@ -25,22 +25,25 @@ export interface DeployedFunction {
 /**
  * What runs the functions: this process, or a platform such as Swarm. The read side is synchronous
  * because it lies on the path of every call: a provider that asks a platform keeps its answer.
- * Changes come one at a time; `gateway/deployments` sees to that.
  */
 export interface FunctionProvider extends Startable {
   /** Told to people: where the functions run. */
   readonly orchestration: string
   list(): readonly DeployedFunction[]
   find(name: string, namespace: string): DeployedFunction | undefined
-  /**
-   * Runs the function, in the place of the one with its name. Requests in flight end on that one;
-   * when the new one cannot start, it stays. @throws NotSupportedError
-   */
-  deploy(deployment: Deployment): Promise<void>
-  /** Requests in flight end within the drain time-out. @throws NotSupportedError */
-  remove(name: string): Promise<void>
   /** Ports of listeners beside the gateway, by function. */
   ports(): Readonly<Record<string, number>>
   /** The functions' own metrics, where they cannot be scraped elsewhere. */
   metrics(): Promise<readonly MetricObjectWithValues<MetricValue<string>>[][]>
+}
+
+/** A provider that can change what runs. Changes come one at a time: `gateway/deployments`. */
+export interface FunctionRunner extends FunctionProvider {
+  /**
+   * Runs the function, in the place of the one with its name. Requests in flight end on that one;
+   * when the new one cannot start, it stays.
+   */
+  deploy(deployment: Deployment): Promise<void>
+  /** Requests in flight end within the drain time-out. */
+  remove(name: string): Promise<void>
 }

@@ -6,17 +6,19 @@ import { toWireError } from '../../shared/http/wire-error.ts'
 /**
  * Answers with the wire error of what was thrown, where no framework does it. An answer that has
  * begun is cut instead, so that it does not look whole.
+ * @returns the status, also where the caller did not get it
  */
 export function answerError(
   response: ServerResponse,
   id: string | string[] | undefined,
   error: unknown,
-): void {
+): number {
+  const wire = toWireError(error, typeof id === 'string' ? id : randomUUID())
   if (response.headersSent || response.destroyed) {
     response.destroy()
-    return
+    return wire.status
   }
-  const wire = toWireError(error, typeof id === 'string' ? id : randomUUID())
   response.writeHead(wire.status, { ...wire.headers, 'content-type': 'application/json' })
   response.end(JSON.stringify(wire.body))
+  return wire.status
 }

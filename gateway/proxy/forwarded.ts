@@ -18,6 +18,12 @@ const HOP_BY_HOP = [
   'upgrade',
 ] as const
 
+/**
+ * A caller may name any header as one of its connection, which takes it away. These say where the
+ * body ends and whom the call is for: without them the next hop would read another request.
+ */
+const KEPT = new Set(['content-length', 'transfer-encoding', 'host'])
+
 const SERVED_BY = `bzzz/${VERSION}`
 
 /**
@@ -27,7 +33,10 @@ const SERVED_BY = `bzzz/${VERSION}`
 export function forwardHeaders({ headers, socket }: IncomingMessage): OutgoingHttpHeaders {
   const named = headers.connection
   if (named !== undefined && named !== 'keep-alive' && named !== 'close') {
-    for (const name of named.split(',')) headers[name.trim().toLowerCase()] = undefined
+    for (const option of named.split(',')) {
+      const name = option.trim().toLowerCase()
+      if (!KEPT.has(name)) headers[name] = undefined
+    }
   }
   // Not deleted: that would slow down every later look at the headers.
   for (const name of HOP_BY_HOP) {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 
-import { FunctionNotFoundError, FunctionUnavailableError } from '../../shared/errors.ts'
+import { FunctionNotFoundError } from '../../shared/errors.ts'
 import { STATUS_CALLER_LEFT } from '../../shared/http/wire-error.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { NAMESPACE } from '../constants.ts'
@@ -52,10 +52,8 @@ export class Invoker {
     try {
       deployed.dispatch(request, response)
     } catch (error) {
-      if (!(error instanceof FunctionUnavailableError)) {
-        log.error({ err: error, function: functionName }, 'dispatch failed')
-      }
-      answerError(response, request.headers['x-call-id'], error)
+      const status = answerError(response, request.headers['x-call-id'], error)
+      if (status === 500) log.error({ err: error, function: functionName }, 'dispatch failed')
     }
   }
 }

@@ -17,9 +17,9 @@ import { systemRoutes } from './routes.ts'
 
 export interface ApiComponents {
   provider: FunctionProvider
-  deployments: Deployments
-  secrets: SecretStore
-  /** Null where functions log elsewhere. */
+  /** What a gateway that runs functions itself can do; a platform has commands of its own. */
+  deployments: Deployments | null
+  secrets: SecretStore | null
   logs: FunctionLogs | null
   metrics: GatewayMetrics
   auth: AuthComponents

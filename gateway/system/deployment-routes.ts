@@ -8,6 +8,7 @@ import { NAMESPACE } from '../constants.ts'
 import type { DeploymentRequest, Deployments } from '../deployments/deployments.ts'
 import { splitName } from '../proxy/invoker.ts'
 import { ADMIN } from './admin-auth.ts'
+import { here } from './here.ts'
 
 /** faas-cli leaves out what is empty, and Go writes null for it. */
 const texts = z
@@ -50,21 +51,23 @@ const scaleSchema = z.object({ replicas: z.number().int().min(0), namespace })
  */
 export async function deploymentRoutes(
   app: FastifyInstance,
-  { deployments }: { deployments: Deployments },
+  options: { deployments: Deployments | null },
 ): Promise<void> {
+  const deployments = () => here(options.deployments)
+
   app.post('/system/functions', ADMIN, async ({ body }, reply) => {
-    await deployments.create(requestOf(body))
+    await deployments().create(requestOf(body))
     return reply.code(202).send()
   })
 
   // Of a function that is not there: 404, upon which faas-cli sends the same as a POST.
   app.put('/system/functions', ADMIN, async ({ body }, reply) => {
-    await deployments.update(requestOf(body))
+    await deployments().update(requestOf(body))
     return reply.code(202).send()
   })
 
   app.delete('/system/functions', ADMIN, async ({ body }, reply) => {
-    await deployments.remove(parseWith(removalSchema, body).functionName)
+    await deployments().remove(parseWith(removalSchema, body).functionName)
     return reply.code(202).send()
   })
 
@@ -74,7 +77,7 @@ export async function deploymentRoutes(
     async ({ params, body }, reply) => {
       const { name, namespace: inName } = splitName(params.name)
       if (inName !== NAMESPACE) throw new DeploymentInvalidError(`There is no ${inName}.`)
-      await deployments.scale(name, parseWith(scaleSchema, body).replicas)
+      await deployments().scale(name, parseWith(scaleSchema, body).replicas)
       return reply.code(202).send()
     },
   )

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 
-import { FunctionNotFoundError, NotSupportedError } from '../../shared/errors.ts'
+import { FunctionNotFoundError } from '../../shared/errors.ts'
 import { abandonedSignal } from '../../shared/http/abandoned.ts'
 import { parseWith } from '../../shared/http/parse.ts'
 import { NAMESPACE } from '../constants.ts'
@@ -11,6 +11,7 @@ import type { FunctionLogs, LogLine, LogRequest } from '../logs/function-logs.ts
 import type { FunctionProvider } from '../providers/provider.ts'
 import { splitName } from '../proxy/invoker.ts'
 import { ADMIN } from './admin-auth.ts'
+import { here } from './here.ts'
 
 /** As faas-cli writes it: a tail of -1 is everything. */
 const querySchema = z.object({
@@ -38,7 +39,7 @@ export async function logRoutes(
   { provider, logs, instance }: LogRoutesOptions,
 ): Promise<void> {
   app.get('/system/logs', ADMIN, async (request, reply) => {
-    if (!logs) throw new NotSupportedError('The platform that runs the functions has their logs.')
+    const lines = here(logs)
     const query = parseWith(querySchema, request.query)
     const { name, namespace } = splitName(query.name)
     if (!provider.find(name, query.namespace || namespace)) {
@@ -50,9 +51,9 @@ export async function logRoutes(
       ...(query.follow === 'true' && { follow: abandonedSignal(reply) }),
     }
     const elsewhere = query.instance && query.instance !== instance
-    const lines = logs.read(name, elsewhere ? { tail: 0 } : wanted)
+    const read = lines.read(name, elsewhere ? { tail: 0 } : wanted)
     const about = { name, namespace: NAMESPACE, instance }
-    return reply.type('application/x-ndjson').send(Readable.from(ndjson(lines, about)))
+    return reply.type('application/x-ndjson').send(Readable.from(ndjson(read, about)))
   })
 }
 

@@ -5,6 +5,7 @@ import { parseWith } from '../../shared/http/parse.ts'
 import { NAMESPACE } from '../constants.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 import { ADMIN } from './admin-auth.ts'
+import { here } from './here.ts'
 
 const namespace = z.literal(['', NAMESPACE]).nullish()
 
@@ -22,29 +23,31 @@ const WRITE = { config: { ...ADMIN.config, audit: 'no-arguments' as const } }
 /** Secrets of functions. Values go in and never come out. */
 export async function secretRoutes(
   app: FastifyInstance,
-  { secrets }: { secrets: SecretStore },
+  options: { secrets: SecretStore | null },
 ): Promise<void> {
+  const secrets = () => here(options.secrets)
+
   app.get<{ Querystring: { namespace?: string } }>('/system/secrets', ADMIN, async ({ query }) => {
     if (query.namespace && query.namespace !== NAMESPACE) return []
-    return (await secrets.list()).map((name) => ({ name, namespace: NAMESPACE }))
+    return (await secrets().list()).map((name) => ({ name, namespace: NAMESPACE }))
   })
 
   // 409 for one that exists is what `faas-cli secret create --replace` goes by.
   app.post('/system/secrets', WRITE, async ({ body }, reply) => {
     const given = parseWith(secretSchema, body)
-    await secrets.create(given.name, valueOf(given))
+    await secrets().create(given.name, valueOf(given))
     return reply.code(201).send()
   })
 
   app.put('/system/secrets', WRITE, async ({ body }, reply) => {
     const given = parseWith(secretSchema, body)
-    await secrets.update(given.name, valueOf(given))
+    await secrets().update(given.name, valueOf(given))
     return reply.code(200).send()
   })
 
   // Not the 204 of the specification: faas-cli takes that for a failure.
   app.delete('/system/secrets', ADMIN, async ({ body }, reply) => {
-    await secrets.remove(parseWith(nameSchema, body).name)
+    await secrets().remove(parseWith(nameSchema, body).name)
     return reply.code(202).send()
   })
 }

@@ -1,22 +1,34 @@
 import { once } from 'node:events'
-import { createServer, request as httpRequest, type Server } from 'node:http'
+import { createServer, request as httpRequest, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
+import type { MetricObjectWithValues, MetricValue } from 'prom-client'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 
 import type { FunctionProvider } from '../../gateway/providers/provider.ts'
 
-/** Creates a provider, not yet started, that deploys test/gateway/functions/echo. */
-export type CreateProvider = () => FunctionProvider
+/** Ends a hang: what is waited for comes within milliseconds, on a busy machine within seconds. */
+const PATIENCE = { timeout: 30_000 }
+
+/** A provider, not yet started, that serves test/gateway/functions/echo. */
+export interface ProviderUnderTest {
+  provider: FunctionProvider
+  /** The metrics of the function, wherever it runs. */
+  metrics(): Promise<readonly MetricObjectWithValues<MetricValue<string>>[]>
+  /** Tells the function to drain, where stopping the provider does not. */
+  drain(): void
+}
 
 /** What the gateway relies on, whatever runs the functions. */
-export function functionProviderSuite(create: CreateProvider): void {
+export function functionProviderSuite(create: () => Promise<ProviderUnderTest>): void {
+  let subject: ProviderUnderTest
   let provider: FunctionProvider
   let server: Server
   let url: string
 
   beforeEach(async () => {
-    provider = create()
+    subject = await create()
+    provider = subject.provider
     await provider.start()
     // The least of a gateway: every request goes to the one function.
     server = createServer((request, response) => {
@@ -92,9 +104,57 @@ export function functionProviderSuite(create: CreateProvider): void {
     expect(String(Buffer.from((await reader.read()).value!))).toBe('data: waiting\n\n')
     expect(await (await fetch(`${url}/abandoned`)).json()).toEqual([])
     leaving.abort()
-    await vi.waitFor(async () =>
-      expect(await (await fetch(`${url}/abandoned`)).json()).toEqual(['7']),
+    await vi.waitFor(
+      async () => expect(await (await fetch(`${url}/abandoned`)).json()).toEqual(['7']),
+      PATIENCE,
     )
+  })
+
+  it('passes on an answer that breaks off as one that is not whole', async () => {
+    const answer = await fetch(`${url}/break-off`)
+    expect(answer.status).toBe(200)
+    await expect(answer.text()).rejects.toThrow('terminated')
+  })
+
+  it('hands back status, headers and several cookies', async () => {
+    const answer = await fetch(`${url}/answer`)
+    expect(answer.status).toBe(418)
+    expect(answer.headers.get('x-own')).toBe('kept')
+    expect(answer.headers.getSetCookie()).toEqual(['a=1', 'b=2'])
+    expect(await answer.text()).toBe('short')
+    const head = await fetch(`${url}/answer`, { method: 'HEAD' })
+    expect([head.status, await head.text()]).toEqual([418, ''])
+    expect((await fetch(`${url}/empty`)).status).toBe(204)
+  })
+
+  it('hands back an answer that came before the upload was read', async () => {
+    const upload = httpRequest(`${url}/early`, { method: 'POST' })
+    upload.on('error', () => undefined)
+    upload.write(Buffer.alloc(100_000))
+    const [answer] = (await once(upload, 'response')) as [IncomingMessage]
+    expect(answer.statusCode).toBe(413)
+    let text = ''
+    for await (const chunk of answer) text += String(chunk)
+    expect(JSON.parse(text)).toMatchObject({ error: { code: 'BZZZ_BODY_TOO_LARGE' } })
+    upload.destroy()
+  })
+
+  it('reads no faster than the caller takes, either way', async () => {
+    const answer = await fetch(`${url}/flood`)
+    const reader = answer.body!.getReader()
+    await reader.read()
+    // The function writes as fast as it may: it stands still once the buffers between are full.
+    const written = async () =>
+      ((await (await fetch(`${url}/flooded`)).json()) as { bytes: number }).bytes
+    let before = -1
+    await vi.waitFor(async () => {
+      const now = await written()
+      const still = now === before
+      before = now
+      expect(still).toBe(true)
+    }, PATIENCE)
+    expect(before).toBeLessThan(64_000_000)
+    await reader.cancel()
   })
 
   it('answers a throw with a code and tells nothing of it', async () => {
@@ -107,7 +167,7 @@ export function functionProviderSuite(create: CreateProvider): void {
 
   it('gives the function its own metrics', async () => {
     await (await fetch(`${url}/`)).text()
-    const metrics = (await provider.metrics()).flat()
+    const metrics = await subject.metrics()
     const requests = metrics.find(({ name }) => name === 'bzzz_function_request_seconds')
     expect(requests?.values).toContainEqual(
       expect.objectContaining({
@@ -120,8 +180,10 @@ export function functionProviderSuite(create: CreateProvider): void {
 
   it('finishes what is in flight when it stops, and then has nothing', async () => {
     const answer = fetch(`${url}/until-drain`)
-    await vi.waitFor(async () => expect(await inFlight(provider)).toBe(1))
-    await provider.stop()
+    await vi.waitFor(async () => expect(await inFlight(subject)).toBe(1), PATIENCE)
+    const stopped = provider.stop()
+    subject.drain()
+    await stopped
     expect(await (await answer).json()).toEqual({ done: true })
     expect(provider.list()).toEqual([])
     expect(provider.find('echo', 'openfaas-fn')).toBeUndefined()
@@ -136,7 +198,7 @@ export function functionProviderSuite(create: CreateProvider): void {
   })
 }
 
-async function inFlight(provider: FunctionProvider): Promise<number> {
-  const metrics = (await provider.metrics()).flat()
+async function inFlight(subject: ProviderUnderTest): Promise<number> {
+  const metrics = await subject.metrics()
   return metrics.find(({ name }) => name === 'bzzz_function_in_flight')?.values[0]?.value ?? 0
 }

@@ -46,7 +46,11 @@ async function folderWith(handler: string): Promise<string> {
 }
 
 describe('in-process-provider', () => {
-  functionProviderSuite(() => create())
+  functionProviderSuite(async () => {
+    const provider = create()
+    const metrics = async () => (await provider.metrics()).flat()
+    return { provider, metrics, drain: () => undefined }
+  })
 
   it('serves a function at the root of its own port as well', async () => {
     const provider = create()

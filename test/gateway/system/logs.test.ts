@@ -176,7 +176,8 @@ describe('log-routes', () => {
     leaving.abort()
     await expect(reader.read()).rejects.toThrow()
     // Its place is free again.
-    await vi.waitFor(() => logs.read('echo', { follow: new AbortController().signal }))
+    const follow = new AbortController().signal
+    await vi.waitFor(() => logs.read('echo', { follow }), { timeout: 30_000 })
   })
 
   it('says so where a platform has the logs', async () => {

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 
 import type { FastifyInstance } from 'fastify'
 
+import { BodyTooLargeError } from '../../../../shared/errors.ts'
 import type { FunctionContext } from '../../../../shared/function/function.ts'
 
 /** A function whose inside the tests can look at from outside. */
@@ -55,5 +57,39 @@ export default async function echo(app: FastifyInstance, context: FunctionContex
     await once(context.signal, 'abort')
     return { done: true }
   })
+  app.get('/break-off', (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/plain' })
+    reply.raw.write('half of it', () => reply.raw.destroy())
+  })
+  app.route({
+    method: ['GET', 'HEAD'],
+    url: '/answer',
+    handler: (_request, reply) =>
+      reply
+        .code(418)
+        .header('x-own', 'kept')
+        .header('set-cookie', ['a=1', 'b=2'])
+        .type('text/plain')
+        .send('short'),
+  })
+  app.get('/empty', (_request, reply) => reply.code(204).send())
+  app.post('/early', async () => {
+    throw new BodyTooLargeError('Not a byte of it was read.')
+  })
+
+  // More than any buffer holds; `/flooded` tells how much of it has gone out.
+  let flooded = 0
+  app.get('/flood', (_request, reply) => {
+    const chunk = Buffer.alloc(64 * 1024)
+    async function* flood() {
+      for (let at = 0; at < 4096; at += 1) {
+        flooded += chunk.length
+        yield chunk
+      }
+    }
+    return reply.type('application/octet-stream').send(Readable.from(flood()))
+  })
+  app.get('/flooded', async () => ({ bytes: flooded }))
   app.get('/throw', async () => Promise.reject(new Error('the password is hunter2')))
 }
