@@ -7,6 +7,7 @@ import { findCommand } from './commands/find.ts'
 import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
 import { nodeCommand } from './commands/node.ts'
+import { policyCommand } from './commands/policy.ts'
 import { putCommand } from './commands/put.ts'
 import { resolveCommand } from './commands/resolve.ts'
 import { scrubCommand } from './commands/scrub.ts'
@@ -42,6 +43,7 @@ function createProgram(host: CommandHost): Command {
     conflictCommands,
     blobCommand,
     nodeCommand,
+    policyCommand,
     scrubCommand,
     gcCommand,
     tokenCommand,

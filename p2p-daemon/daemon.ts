@@ -4,6 +4,7 @@ import { startAll, stopAll, type Startable } from '../shared/lifecycle.ts'
 import { createLogger, type Logger } from '../shared/log/log.ts'
 import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
+import type { AddressRecord } from '../shared/record/record.ts'
 import { VERSION } from '../shared/version.ts'
 import { composeRevocations } from './access/compose.ts'
 import { composeAgents, gossipOver } from './agents/compose.ts'
@@ -22,12 +23,15 @@ import { NodeState } from './nodes/node-state.ts'
 import { Nodes } from './nodes/nodes.ts'
 import { composeQuotas } from './lifetime/compose-quotas.ts'
 import { composeLifetime } from './lifetime/compose.ts'
+import { composeOwnership } from './ownership/compose.ts'
+import { Ownership } from './ownership/ownership.ts'
 import { composeRecords } from './records/compose.ts'
 import { composeReplication } from './replication/compose.ts'
 import type { RecordStore } from './records/record-store.ts'
 import { CorruptReports } from './replication/corrupt-reports.ts'
 import { composeScrub } from './scrub/compose.ts'
 import { createStatus } from './status.ts'
+import type { BlobStore } from './store/blob-store.ts'
 import { DiskStore } from './store/disk-store.ts'
 import { createStoreMetrics } from './store/store-metrics.ts'
 import type { BlobTransfer } from './transfer/blob-transfer.ts'
@@ -44,6 +48,7 @@ interface Base {
   access: Access
   corrupt: CorruptReports
   state: NodeState
+  ownership: Ownership
 }
 
 /** Composes one node from its parts and starts it. */
@@ -68,7 +73,10 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
         spoolDir: layout.auditSpoolDir,
       },
     )
-    const base = { config, log, registry, layout, nodeKey, database, access, corrupt, state }
+    const ownership = await Ownership.load(layout.ownershipFile)
+    const base = {
+      ...{ config, log, registry, layout, nodeKey, database, access, corrupt, state, ownership },
+    }
     const { parts, http } = compose(base, store)
     await startAll(parts, { signal })
     log.info({ peerId: nodeKey.peerId, port: http.port }, 'node serves')
@@ -110,10 +118,8 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     { log, mesh, allowList, nodeKey, store, registry },
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
   )
-  const records = composeRecords(
-    { mesh, dht, blobs: store, isMember, database, log },
-    { recordsFile: layout.recordsFile, nodeKey },
-  )
+  const contents: Pick<BlobStore, 'get'> = { get: (...args) => replication.blobs.get(...args) }
+  const { records, policy } = composeAddresses(base, { mesh, dht, isMember, store, contents })
   const kept = composeKept(base, { mesh, store, records: records.store })
   const { pins, isGarbage } = kept.lifetime
   const canDrop = (): boolean => pins.activeHold() === undefined
@@ -121,7 +127,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const { replication, nodes } = copies
   const scrub = composeScrubbing(base, { store, repair: replication.repair })
   const access = composeAccess(base, mesh)
-  const served = { store, mesh, replication, records, nodes, agents, kept, scrub, access }
+  const served = { store, mesh, replication, records, nodes, agents, kept, scrub, access, policy }
   const http = composeHttp(base, served)
   return {
     http,
@@ -143,6 +149,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       transfer,
       ...records.parts,
       ...replication.parts,
+      ...policy.parts,
       ...kept.lifetime.parts,
       ...kept.quotas.parts,
       ...scrub.parts,
@@ -150,6 +157,28 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       http,
     ],
   }
+}
+
+/** What addresses point at, and which nodes may say so. */
+function composeAddresses(
+  { log, registry, layout, nodeKey, database, ownership }: Base,
+  parts: {
+    mesh: Libp2pMesh
+    dht: RecordDHT
+    isMember: (peerId: string) => boolean
+    store: DiskStore
+    contents: Pick<BlobStore, 'get'>
+  },
+) {
+  const { mesh, dht, isMember, store, contents: blobs } = parts
+  const onPolicy = (): void => policy.watch.wake()
+  const records = composeRecords(
+    { mesh, dht, blobs: store, isMember, database, ownership, onPolicy, log, registry },
+    { recordsFile: layout.recordsFile, nodeKey },
+  )
+  const { lookup, store: held } = records
+  const policy = composeOwnership({ ownership, mesh, lookup, records: held, blobs, log })
+  return { records, policy }
 }
 
 /** Who may do what: the keys, what was revoked, and where it is written down. */
@@ -234,7 +263,7 @@ function composeCopies(
   return { replication, nodes }
 }
 
-function composeMesh({ config, log, registry, nodeKey, state }: Base) {
+function composeMesh({ config, log, registry, nodeKey, state, ownership }: Base) {
   const allowList = new FileAllowList({ log }, { dataDir: config.BZZZ_DATA_DIR })
   const isMember = (peerId: string): boolean => peerId === nodeKey.peerId || allowList.has(peerId)
   const mesh = new Libp2pMesh(
@@ -268,7 +297,8 @@ function composeMesh({ config, log, registry, nodeKey, state }: Base) {
   // What a node signed while it was a member still stands when it has been removed.
   const isAuthorAllowed = (peerId: string): boolean =>
     isMember(peerId) || state.removals.some((removal) => removal.peerId === peerId)
-  const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed })
+  const mayStand = (record: AddressRecord): boolean => ownership.mayStand(record)
+  const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand })
   return { mesh, dht, isMember, nameOf, allowList }
 }
 
@@ -283,10 +313,11 @@ function composeHttp(
     agents: ReturnType<typeof composeAgents>
     kept: ReturnType<typeof composeKept>
     scrub: ReturnType<typeof composeScrub>
+    policy: ReturnType<typeof composeOwnership>
     access: ReturnType<typeof composeAccess>
   },
 ): HttpServer {
-  const { store, mesh, replication, records, nodes, agents, kept, scrub, access } = parts
+  const { store, mesh, replication, records, nodes, agents, kept, scrub, access, policy } = parts
   const { pins, retention, collector } = kept.lifetime
   const { scrubber } = scrub
   const status = createStatus({
@@ -306,6 +337,8 @@ function composeHttp(
     records: records.service,
     lookup: records.lookup,
     search: records.search,
+    ownership: policy.ownership,
+    ownershipWatch: policy.watch,
     mesh,
     nodes,
     agents,

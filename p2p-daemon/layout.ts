@@ -14,6 +14,7 @@ export interface NodeLayout {
   usageFile: string
   scrubFile: string
   quotasFile: string
+  ownershipFile: string
   revocationsFile: string
   auditSpoolDir: string
 }
@@ -43,6 +44,7 @@ export async function createNodeLayout(dataDir: string): Promise<NodeLayout> {
     candidatesFile: join(dataDir, 'blobs', 'index', 'gc.db'),
     usageFile: join(dataDir, 'blobs', 'index', 'quota.db'),
     scrubFile: join(dataDir, 'blobs', 'index', 'scrub.db'),
+    ownershipFile: join(dataDir, 'config', 'ownership.json'),
     quotasFile: join(dataDir, 'config', 'quotas.json'),
     revocationsFile: join(dataDir, 'config', 'revocations.json'),
     auditSpoolDir: join(dataDir, 'logs', 'audit'),

@@ -59,6 +59,12 @@ export class HoldNotFoundError extends Error {
   readonly code = 'BZZZ_HOLD_NOT_FOUND'
 }
 
+/** The policy of the cluster gives the address to other nodes. */
+export class AuthorNotAllowedError extends Error {
+  override readonly name = 'AuthorNotAllowedError'
+  readonly code = 'BZZZ_AUTHOR_NOT_ALLOWED'
+}
+
 /** There is nothing to merge: each version of the address follows the one before it. */
 export class NotForkedError extends Error {
   override readonly name = 'NotForkedError'

@@ -42,6 +42,8 @@ export interface RecordDHTComponents {
 export interface RecordDHTInit {
   /** Peer ids whose records count besides this node's own: the allow-list's `has`. */
   isAuthorAllowed: (peerId: string) => boolean
+  /** What the policy of the cluster says to a record; default: every member may write. */
+  mayStand?: (record: AddressRecord) => boolean
   /**
    * Told of every valid record that is to be stored in the table here, whether it wins or not.
    * The record service keeps what it did not know, and puts its own again where that is newer.
@@ -75,7 +77,10 @@ export class RecordDHT implements DHT {
     this.#mesh = components.mesh
     this.#metrics = createDHTMetrics(components.registry, { peers: () => this.routingTablePeers() })
     const selfId = this.#mesh.self.peerId
-    this.#rules = { isAuthorAllowed: (id) => id === selfId || init.isAuthorAllowed(id) }
+    this.#rules = {
+      isAuthorAllowed: (id) => id === selfId || init.isAuthorAllowed(id),
+      mayStand: init.mayStand ?? (() => true),
+    }
     const validator = createValidator(this.#rules, (error) => {
       this.#metrics.refused.inc()
       this.#log.warn({ err: error }, 'record of a peer refused')

@@ -12,6 +12,8 @@ import { recordKey } from './keys.ts'
 export interface RecordRules {
   /** Peer ids whose signature counts: the node itself and the allow-list. */
   isAuthorAllowed: (peerId: string) => boolean
+  /** What the policy of the cluster says to a record that is there already. */
+  mayStand: (record: AddressRecord) => boolean
 }
 
 /**
@@ -26,6 +28,9 @@ export function checkRecord(key: Uint8Array, bytes: Uint8Array, rules: RecordRul
   }
   if (!rules.isAuthorAllowed(record.author)) {
     throw new InvalidRecordError('The author of the record is not allowed here.')
+  }
+  if (!rules.mayStand(record)) {
+    throw new InvalidRecordError('The author of the record may not write this address.')
   }
   verifyRecord(record)
   return record

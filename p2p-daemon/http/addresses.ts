@@ -7,6 +7,7 @@ import { isHash } from '../../shared/blob/hash.ts'
 import {
   BlobNotFoundError,
   InvalidAddressError,
+  InvalidRequestError,
   VersionConflictError,
 } from '../../shared/errors.ts'
 import { abandonedSignal } from '../../shared/http/abandoned.ts'
@@ -19,6 +20,7 @@ import {
 } from '../../shared/limits.ts'
 import { toRecordJSON } from '../../shared/record/record.ts'
 import type { Quotas } from '../lifetime/quotas.ts'
+import { OWNERSHIP_NAME } from '../ownership/constants.ts'
 import type { Retention } from '../lifetime/retention.ts'
 import type { RecordLookup, Resolved } from '../records/record-lookup.ts'
 import type { RecordService } from '../records/record-service.ts'
@@ -56,6 +58,9 @@ export async function addressRoutes(
 
   app.put('/v1/addresses', { config: { scope: 'address:write' } }, async (request, reply) => {
     const address = semanticAddress(request)
+    if (recordName(address) === OWNERSHIP_NAME) {
+      throw new InvalidRequestError('The policy is written with `bzzz policy set`.')
+    }
     const { hash, mediaType, ifHash, ifVersion } = parseWith(writeBody, request.body)
     const signal = abandonedSignal(reply)
     // Not only looked for: from here on it is not collected before the record is there.

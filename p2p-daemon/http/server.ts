@@ -16,6 +16,7 @@ import { gcRoutes, type GCRoutesOptions } from './gc.ts'
 import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
 import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 import { pinRoutes, type PinRoutesOptions } from './pins.ts'
+import { policyRoutes, type PolicyRoutesOptions } from './policy.ts'
 import { quotaRoutes, type QuotaRoutesOptions } from './quotas.ts'
 import { revocationRoutes, type RevocationRoutesOptions } from './revocations.ts'
 import { scrubRoutes, type ScrubRoutesOptions } from './scrub.ts'
@@ -26,6 +27,7 @@ export interface HttpServerComponents extends ServiceComponents {
   routes: BlobRoutesOptions &
     AddressRoutesOptions &
     SearchRoutesOptions &
+    PolicyRoutesOptions &
     MeshRoutesOptions &
     NodeRoutesOptions &
     AgentRoutesOptions &
@@ -68,6 +70,7 @@ export class HttpServer implements Startable {
     await app.register(blobRoutes, routes)
     await app.register(addressRoutes, routes)
     await app.register(searchRoutes, routes)
+    await app.register(policyRoutes, routes)
     await app.register(meshRoutes, routes)
     await app.register(nodeRoutes, routes)
     await app.register(agentRoutes, routes)

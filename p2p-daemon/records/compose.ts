@@ -2,13 +2,17 @@ import type { OpenDatabase } from '../../shared/db/database.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
+import type { Registry } from '../../shared/metrics/metrics.ts'
 import type { DHT } from '../dht/dht.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { NodeKey } from '../mesh/node-key.ts'
+import { OWNERSHIP_NAME } from '../ownership/constants.ts'
+import type { Ownership } from '../ownership/ownership.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { RecordAnnouncer } from './record-announcer.ts'
 import { RecordCoordinator } from './record-coordinator.ts'
 import { RecordLookup } from './record-lookup.ts'
+import { createRecordMetrics } from './record-metrics.ts'
 import { RecordPeers } from './record-peers.ts'
 import { RECORD_PROTOCOL } from './record-protocol.ts'
 import { RecordSearch } from './record-search.ts'
@@ -25,14 +29,19 @@ export interface RecordsComponents {
   blobs: Pick<BlobStore, 'put'>
   isMember: (peerId: string) => boolean
   database: OpenDatabase | undefined
+  ownership: Ownership
+  /** Told when the policy has a new version. */
+  onPolicy: () => void
   log: Logger
+  registry: Registry
 }
 
 /** Everything a node does with records, wired; `parts` are started in order. */
 export function composeRecords(
-  { mesh, dht, blobs, isMember, database, log }: RecordsComponents,
+  components: RecordsComponents,
   init: { recordsFile: string; nodeKey: Pick<NodeKey, 'peerId' | 'signingKey'> },
 ) {
+  const { mesh, dht, blobs, isMember, database, ownership, onPolicy, log, registry } = components
   const selfId = init.nodeKey.peerId
   const store = new RecordStore(init.recordsFile)
   const peers = new RecordPeers({ mesh })
@@ -44,16 +53,21 @@ export function composeRecords(
     announcer.announce(record)
     searchIndex?.wake()
     if (record.merged) sync.fetchMerged()
+    if (record.address === OWNERSHIP_NAME) onPolicy()
   }
-  const lookup = new RecordLookup({ store, peers, dht, onRecord }, { selfId })
+  const { onRefused } = createRecordMetrics(registry)
+  const lookup = new RecordLookup({ store, peers, dht, ownership, onRecord, onRefused }, { selfId })
   const coordinator = new RecordCoordinator({ store, blobs, peers, lookup, onRecord }, { selfId })
   const service = new RecordService(
-    { store, blobs, peers, lookup, coordinator },
+    { store, blobs, peers, lookup, coordinator, ownership },
     { author: selfId, privateKey: init.nodeKey.signingKey },
   )
-  const search = new RecordSearch({ store, peers, lookup })
+  const search = new RecordSearch({ store, peers, lookup, ownership })
   const sync: RecordSync = new RecordSync({ mesh, store, peers, lookup, log })
-  mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator, isMember }))
+  mesh.handle(
+    RECORD_PROTOCOL,
+    createRecordServer({ store, coordinator, isMember, ownership, onRefused }),
+  )
   const parts: Startable[] = [announcer, sync, ...(searchIndex ? [searchIndex] : [])]
   return { store, lookup, service, search, searchIndex, parts }
 }

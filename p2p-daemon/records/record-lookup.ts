@@ -7,6 +7,7 @@ import {
   type AddressRecord,
 } from '../../shared/record/record.ts'
 import type { DHT } from '../dht/dht.ts'
+import type { Ownership } from '../ownership/ownership.ts'
 import { BACKFILL_RECORDS_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
 import type { RecordPeers } from './record-peers.ts'
 import type { RecordRequest } from './record-protocol.ts'
@@ -16,8 +17,11 @@ export interface RecordLookupComponents {
   store: RecordStore
   peers: RecordPeers
   dht: Pick<DHT, 'getRecord'>
+  ownership: Pick<Ownership, 'accepts'>
   /** Told of every record that a lookup brought here. */
   onRecord?: (record: AddressRecord) => void
+  /** Told of records that the policy forbids to take from whoever brought them. */
+  onRefused?: (reason: 'policy') => void
 }
 
 export interface Resolved {
@@ -180,6 +184,7 @@ export class RecordLookup {
       .flatMap(({ peerId, answer, records }) =>
         records
           .filter((record) => name === undefined || record.address === name)
+          .filter((record) => this.#isAllowed(record, peerId))
           .map((record) => ({ record, peerId, forks: answer.forks ?? 0, source: 'peer' as const })),
       )
       .sort((a, b) => compareRecords(a.record, b.record))[0]
@@ -192,12 +197,21 @@ export class RecordLookup {
     if (!bytes) return undefined
     const record = decodeRecord(bytes)
     verifyRecord(record)
-    return { record, forks: 0, source: 'dht' }
+    return this.#isAllowed(record) ? { record, forks: 0, source: 'dht' } : undefined
+  }
+
+  /** What is here already was taken when it was allowed. */
+  #isAllowed(record: AddressRecord, peerId?: string): boolean {
+    const { store, ownership, onRefused } = this.#components
+    if (ownership.accepts(record, peerId) || store.byHash(recordHash(record))) return true
+    onRefused?.('policy')
+    return false
   }
 
   /** Keeps what a lookup brought, and its predecessors, so that history is walkable here too. */
   async learn(record: AddressRecord, peerId?: string, signal?: AbortSignal): Promise<void> {
     const { store, onRecord } = this.#components
+    if (!this.#isAllowed(record, peerId)) return
     if (store.add(record)) onRecord?.(record)
     const parents = [
       ...(record.previous === null ? [] : [record.previous]),
@@ -219,8 +233,10 @@ export class RecordLookup {
     for (let fetched = 0; fetched < BACKFILL_RECORDS_MAX && next > 1;) {
       const request = { op: 'history', name, before: next, limit: RECORDS_PER_FRAME_MAX } as const
       const answers = await peers.gather(peerIds, request, signal)
-      const records = answers.flatMap((answer) => answer.records)
-      const fresh = records.filter((record) => record.address === name && store.add(record))
+      const records = answers.flatMap(({ peerId, records: brought }) =>
+        brought.filter((record) => record.address === name && this.#isAllowed(record, peerId)),
+      )
+      const fresh = records.filter((record) => store.add(record))
       for (const record of fresh) onRecord?.(record)
       if (fresh.length === 0) return
       fetched += fresh.length

@@ -2,6 +2,7 @@ import type { AddressRecord } from '../../shared/record/record.ts'
 import { REPLICAS } from '../../shared/limits.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { requireMajority } from '../mesh/partition.ts'
+import { OWNERSHIP_NAME } from '../ownership/constants.ts'
 import { place, rank, type StorageNode } from '../replication/placement.ts'
 import { PEER_ANSWER_TIMEOUT_MS } from './constants.ts'
 import {
@@ -28,7 +29,9 @@ export class RecordPeers {
 
   /** The nodes that keep the records of an address, this one possibly among them. */
   holders(name: string): string[] {
-    return place(this.nodes(), name, REPLICAS).map((node) => node.peerId)
+    // Every node has to judge by the policy, so every one keeps it.
+    const copies = name === OWNERSHIP_NAME ? Number.MAX_SAFE_INTEGER : REPLICAS
+    return place(this.nodes(), name, copies).map((node) => node.peerId)
   }
 
   /** Who orders the writes of an address: the first of the rank that is here, then the next. */

@@ -1,6 +1,7 @@
 import { parsePattern } from '../../shared/address/pattern.ts'
 import { REPLICAS } from '../../shared/limits.ts'
 import { compareRecords, type AddressRecord } from '../../shared/record/record.ts'
+import type { Ownership } from '../ownership/ownership.ts'
 import { CONFLICTS_PER_PAGE_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
 import type { RecordLookup } from './record-lookup.ts'
 import type { RecordPeers } from './record-peers.ts'
@@ -34,6 +35,7 @@ export interface RecordSearchComponents {
   store: RecordStore
   peers: RecordPeers
   lookup: Pick<RecordLookup, 'ends'>
+  ownership: Pick<Ownership, 'accepts'>
 }
 
 /**
@@ -78,7 +80,12 @@ export class RecordSearch {
     const request = { op: 'search', ...query, limit } as const
     const answers = await peers.gather(peers.others(), request, signal)
     const pages = [local, ...answers.map(({ records }) => records)]
-    const items = mergePages(pages, limit).filter(({ address }) => address > query.after)
+    const forbidden = answers.flatMap(({ peerId, records }) =>
+      records.filter((record) => !this.#components.ownership.accepts(record, peerId)),
+    )
+    const items = mergePages(pages, limit, new Set(forbidden)).filter(
+      ({ address }) => address > query.after,
+    )
     const isLast = pages.every((page) => page.length < limit) && countNames(pages) <= limit
     return {
       items,
@@ -92,11 +99,16 @@ export class RecordSearch {
  * The first `limit` names of several ordered pages, each with the record that stands. Beyond the
  * end of a full page its node may know names that it did not tell, so nothing there is taken.
  */
-function mergePages(pages: readonly AddressRecord[][], limit: number): AddressRecord[] {
+function mergePages(
+  pages: readonly AddressRecord[][],
+  limit: number,
+  forbidden: ReadonlySet<AddressRecord>,
+): AddressRecord[] {
   const horizons = pages.filter((page) => page.length >= limit).map((page) => page.at(-1)!.address)
   const horizon = horizons.toSorted()[0]
   const best = new Map<string, AddressRecord>()
   for (const record of pages.flat()) {
+    if (forbidden.has(record)) continue
     if (horizon !== undefined && record.address > horizon) continue
     const other = best.get(record.address)
     if (!other || compareRecords(record, other) < 0) best.set(record.address, record)

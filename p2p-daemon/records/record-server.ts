@@ -1,7 +1,13 @@
 import { parsePattern } from '../../shared/address/pattern.ts'
-import { InvalidRecordError } from '../../shared/errors.ts'
-import type { AddressRecord } from '../../shared/record/record.ts'
+import {
+  AuthorNotAllowedError,
+  InvalidAddressError,
+  InvalidRecordError,
+  ProtocolViolationError,
+} from '../../shared/errors.ts'
+import { recordHash, type AddressRecord } from '../../shared/record/record.ts'
 import type { RequestHandler } from '../mesh/mesh.ts'
+import type { Ownership } from '../ownership/ownership.ts'
 import { TIPS_PER_FRAME_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
 import type { RecordCoordinator } from './record-coordinator.ts'
 import {
@@ -19,28 +25,47 @@ export interface RecordServerComponents {
   coordinator: RecordCoordinator
   /** Whose records count: this node and those of the allow-list. */
   isMember: (peerId: string) => boolean
+  ownership: Pick<Ownership, 'allows' | 'accepts'>
+  /** Told why something was refused. */
+  onRefused?: (reason: RefusalReason) => void
 }
+
+export type RefusalReason = 'invalid' | 'policy' | 'unreadable'
 
 /** Answers peers' questions about records from what this node holds; it asks nobody else. */
 export function createRecordServer(components: RecordServerComponents): RequestHandler {
   return async ({ peerId, payload, signal }) => {
-    const request = decodeRequest(payload)
-    return encodeMessage(await answer(components, request, peerId, signal))
+    try {
+      const request = decodeRequest(payload)
+      return encodeMessage(await answer(components, request, peerId, signal))
+    } catch (error) {
+      const reason = reasonOf(error)
+      if (reason) components.onRefused?.(reason)
+      throw error
+    }
   }
 }
 
 async function answer(
-  { store, coordinator, isMember }: RecordServerComponents,
+  components: RecordServerComponents,
   request: RecordRequest,
   peerId: string,
   signal: AbortSignal,
 ): Promise<RecordAnswer> {
+  const { store, coordinator, isMember, ownership } = components
   switch (request.op) {
-    case 'commit':
-      return coordinator.commit(ofMember(request.record, isMember), peerId, signal)
-    case 'store':
-      await coordinator.keep(ofMember(request.record, isMember))
+    case 'commit': {
+      const record = ofMember(request.record, isMember)
+      const { address, author } = record
+      requirePolicy(isKnown(store, record) || ownership.allows(address, author), record)
+      return coordinator.commit(record, peerId, signal)
+    }
+    case 'store': {
+      const record = ofMember(request.record, isMember)
+      requirePolicy(isKnown(store, record) || ownership.accepts(record, peerId), record)
+      await coordinator.keep(record)
       return { outcome: 'ok' }
+    }
     case 'head':
       return { ...records(store.head(request.name)), forks: store.forks(request.name) }
     case 'version':
@@ -71,6 +96,22 @@ function ofMember(text: string, isMember: (peerId: string) => boolean): AddressR
   const record = recordFromText(text)
   if (isMember(record.author)) return record
   throw new InvalidRecordError('The author of the record is not a member.')
+}
+
+/** What is here already was taken when it was allowed. */
+function isKnown(store: RecordStore, record: AddressRecord): boolean {
+  return store.byHash(recordHash(record)) !== undefined
+}
+
+function requirePolicy(allowed: boolean, { address, author }: AddressRecord): void {
+  if (!allowed) throw new AuthorNotAllowedError(`${author} may not write ${address}.`)
+}
+
+function reasonOf(error: unknown): RefusalReason | undefined {
+  if (error instanceof InvalidRecordError) return 'invalid'
+  if (error instanceof AuthorNotAllowedError) return 'policy'
+  if (error instanceof ProtocolViolationError) return 'unreadable'
+  return error instanceof InvalidAddressError ? 'unreadable' : undefined
 }
 
 function records(...found: (AddressRecord | undefined)[]): RecordAnswer {

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 
 import {
   AddressNotFoundError,
+  AuthorNotAllowedError,
   InvalidRequestError,
   NotForkedError,
   PeerUnreachableError,
@@ -17,6 +18,7 @@ import {
   type AddressRecord,
 } from '../../shared/record/record.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import type { Ownership } from '../ownership/ownership.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import type { RecordCoordinator } from './record-coordinator.ts'
 import type { RecordPeers } from './record-peers.ts'
@@ -53,6 +55,7 @@ export interface RecordServiceComponents {
   peers: RecordPeers
   lookup: RecordLookup
   coordinator: RecordCoordinator
+  ownership: Pick<Ownership, 'allows'>
 }
 
 /**
@@ -100,6 +103,7 @@ export class RecordService {
   ): Promise<WriteResult> {
     const { lookup, peers } = this.#components
     peers.requireMajority()
+    this.#requireOwner(name)
     // The condition is judged on what the holders say, not on a copy that may lag.
     let head = await lookup.freshHead(name, signal)
     for (let attempt = 0; attempt < WRITE_ATTEMPTS_MAX; attempt += 1) {
@@ -133,6 +137,7 @@ export class RecordService {
     return this.#turns.run(name, async () => {
       const { lookup, peers } = this.#components
       peers.requireMajority()
+      this.#requireOwner(name)
       const head = await lookup.freshHead(name, signal)
       if (!head) throw new AddressNotFoundError(`Nothing is stored under ${name}.`)
       checkCondition(head, condition)
@@ -149,6 +154,14 @@ export class RecordService {
       // Whoever wrote meanwhile has not been seen by whoever picked.
       throw conflict(this.#adopt(answer) ?? head)
     })
+  }
+
+  /** The coordinator would refuse it as well; here nothing has been stored yet. */
+  #requireOwner(name: string): void {
+    if (this.#components.ownership.allows(name, this.#author)) return
+    throw new AuthorNotAllowedError(
+      `The policy of the cluster gives ${name} to other nodes than this one.`,
+    )
   }
 
   #next(
@@ -203,7 +216,10 @@ export class RecordService {
     const [text] = answer.records ?? []
     if (text === undefined) return undefined
     const record = recordFromText(text)
-    this.#components.store.add(record)
+    const { store, ownership } = this.#components
+    // The others are asked about a record that the coordinator alone vouches for.
+    if (!ownership.allows(record.address, record.author)) return undefined
+    store.add(record)
     return record
   }
 }

@@ -58,6 +58,10 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'More than 60 tokens from this address were refused within a minute.',
     act: 'Wait for `Retry-After`, and correct the token. A good one is let through meanwhile.',
   },
+  BZZZ_AUTHOR_NOT_ALLOWED: {
+    means: 'The policy of the cluster gives the address to other nodes than the one asked.',
+    act: 'Write through one that it names: `bzzz policy show`.',
+  },
   BZZZ_ROUTE_NOT_FOUND: {
     means: 'There is no such route.',
     act: 'Check the path and the method.',

@@ -27,7 +27,8 @@ const TABLE = {
   'agent:write': { means: 'register agents and renew their leases', from: 'agent' },
   'job:write': { means: 'submit jobs and cancel them', from: 'agent' },
   'node:manage': {
-    means: 'drain nodes, start collections and scrubs, hold collections',
+    means:
+      'drain nodes, start collections and scrubs, hold collections, say which nodes may write what',
     from: 'operator',
     everyProject: true,
   },

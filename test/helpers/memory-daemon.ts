@@ -15,6 +15,8 @@ import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
 import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
 import { composeQuotas } from '../../p2p-daemon/lifetime/compose-quotas.ts'
 import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
+import { composeOwnership } from '../../p2p-daemon/ownership/compose.ts'
+import { Ownership } from '../../p2p-daemon/ownership/ownership.ts'
 import { composeRecords } from '../../p2p-daemon/records/compose.ts'
 import type { RecordStore } from '../../p2p-daemon/records/record-store.ts'
 import { composeReplication } from '../../p2p-daemon/replication/compose.ts'
@@ -65,11 +67,19 @@ export async function startMemoryDaemon(
     },
     { weight: 1, forgetful: false },
   )
+  const registry = new Registry()
+  const ownership = await Ownership.load(join(dir, 'ownership.json'))
+  const onPolicy = (): void => policy.watch.wake()
   const records = composeRecords(
-    { mesh, dht, blobs: store, isMember: () => true, database: undefined, log },
+    {
+      ...{ mesh, dht, blobs: store, ownership, onPolicy, database: undefined, log, registry },
+      isMember: () => true,
+    },
     { recordsFile: join(dir, 'records.db'), nodeKey },
   )
-  const registry = new Registry()
+  const { lookup, store: held } = records
+  const { blobs } = replication
+  const policy = composeOwnership({ ownership, mesh, lookup, records: held, blobs, log })
   const agents = composeAgents(
     {
       mesh,
@@ -136,6 +146,8 @@ export async function startMemoryDaemon(
         records: records.service,
         lookup: records.lookup,
         search: records.search,
+        ownership,
+        ownershipWatch: policy.watch,
         mesh,
         nodes,
         agents,
@@ -158,7 +170,15 @@ export async function startMemoryDaemon(
     },
   )
   const kept = [...lifetime.parts, ...quotas.parts, ...scrub.parts, ...revocations.parts]
-  const parts = [store, ...records.parts, ...replication.parts, ...agents.parts, ...kept, http]
+  const parts = [
+    store,
+    ...records.parts,
+    ...replication.parts,
+    ...policy.parts,
+    ...agents.parts,
+    ...kept,
+    http,
+  ]
   await startAll(parts)
   return {
     url: `http://127.0.0.1:${http.port}`,

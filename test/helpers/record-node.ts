@@ -4,7 +4,11 @@ import { join } from 'node:path'
 
 import { createSilentLogger } from '../../shared/log/log.ts'
 import { signRecord, type AddressRecord } from '../../shared/record/record.ts'
+import { SYSTEM_CLOCK } from '../../p2p-daemon/clock.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
+import { OWNERSHIP_NAME } from '../../p2p-daemon/ownership/constants.ts'
+import { OwnershipWatch } from '../../p2p-daemon/ownership/ownership-watch.ts'
+import { Ownership } from '../../p2p-daemon/ownership/ownership.ts'
 import { RecordCoordinator } from '../../p2p-daemon/records/record-coordinator.ts'
 import { RecordLookup } from '../../p2p-daemon/records/record-lookup.ts'
 import { RecordPeers } from '../../p2p-daemon/records/record-peers.ts'
@@ -24,6 +28,12 @@ export interface RecordNode {
   lookup: RecordLookup
   service: RecordService
   sync: RecordSync
+  ownership: Ownership
+  /** Not started: a test says when it looks. */
+  watch: OwnershipWatch
+  /** Why records were refused, in order. */
+  refused: readonly string[]
+  blobs: MemoryStore
   search: RecordSearch
   /** A record signed by this node with `author` put in. */
   sign(fields: Omit<AddressRecord, 'signature'>, author: string): AddressRecord
@@ -31,7 +41,11 @@ export interface RecordNode {
 }
 
 /** The records part of one node, whole, on a network in memory; the DHT finds nothing. */
-export async function startRecordNode(network: MemoryNetwork): Promise<RecordNode> {
+export async function startRecordNode(
+  network: MemoryNetwork,
+  /** Where the policy is read; default: what this node has been given. */
+  contents?: MemoryStore,
+): Promise<RecordNode> {
   const { peerId, signingKey } = createNodeKey()
   const dir = mkdtempSync(join(tmpdir(), 'bzzz-records-'))
   const log = createSilentLogger()
@@ -40,21 +54,34 @@ export async function startRecordNode(network: MemoryNetwork): Promise<RecordNod
   await blobs.start()
   const mesh = network.join(peerId)
   const peers = new RecordPeers({ mesh })
+  const ownership = await Ownership.load(join(dir, 'ownership.json'))
   const dht = { getRecord: () => Promise.resolve(undefined) }
+  const refused: string[] = []
+  const onRefused = (reason: string): void => void refused.push(reason)
   const onRecord = (record: AddressRecord): void => {
     if (record.merged) sync.fetchMerged()
+    if (record.address === OWNERSHIP_NAME) watch.wake()
   }
-  const lookup = new RecordLookup({ store, peers, dht, onRecord }, { selfId: peerId })
+  const lookup = new RecordLookup(
+    { store, peers, dht, ownership, onRecord, onRefused },
+    { selfId: peerId },
+  )
   const coordinator = new RecordCoordinator(
     { store, blobs, peers, lookup, onRecord },
     { selfId: peerId },
   )
   const service = new RecordService(
-    { store, blobs, peers, lookup, coordinator },
+    { store, blobs, peers, lookup, coordinator, ownership },
     { author: peerId, privateKey: signingKey },
   )
-  mesh.handle(RECORD_PROTOCOL, createRecordServer({ store, coordinator, isMember: () => true }))
+  const isMember = (): boolean => true
+  const server = createRecordServer({ store, coordinator, isMember, ownership, onRefused })
+  mesh.handle(RECORD_PROTOCOL, server)
   const sync: RecordSync = new RecordSync({ mesh, store, peers, lookup, log })
+  const watch: OwnershipWatch = new OwnershipWatch({
+    ...{ ownership, mesh, lookup, records: store, log, clock: SYSTEM_CLOCK },
+    blobs: contents ?? blobs,
+  })
   await sync.start()
   return {
     peerId,
@@ -63,7 +90,11 @@ export async function startRecordNode(network: MemoryNetwork): Promise<RecordNod
     lookup,
     service,
     sync,
-    search: new RecordSearch({ store, peers, lookup }),
+    ownership,
+    watch,
+    refused,
+    blobs,
+    search: new RecordSearch({ store, peers, lookup, ownership }),
     sign: (fields, author) => signRecord({ ...fields, author }, signingKey),
     close: async () => {
       await sync.stop()

@@ -10,7 +10,10 @@ import { makeRecord } from '../../helpers/record.ts'
 
 const ADDRESS = 'bzzz://agent@project/plan'
 const author = createNodeKey()
-const rules = { isAuthorAllowed: (peerId: string) => peerId === author.peerId }
+const rules = {
+  isAuthorAllowed: (peerId: string) => peerId === author.peerId,
+  mayStand: () => true,
+}
 
 describe('record-rules', () => {
   it('accepts a record under the key of its address', () => {
