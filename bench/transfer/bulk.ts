@@ -2,7 +2,7 @@ import type { Mesh } from '../../p2p-daemon/mesh/mesh.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
 import type { RemoteBlob } from '../../p2p-daemon/transfer/blob-transfer.ts'
 import { BulkTransfer } from '../../p2p-daemon/transfer/bulk-transfer.ts'
-import { createHasher, hashBytes } from '../../shared/blob/hash.ts'
+import { type BlobHasher, createHasher, hashBytes } from '../../shared/blob/hash.ts'
 import { BlobNotFoundError } from '../../shared/errors.ts'
 import { createSilentLogger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
@@ -67,12 +67,12 @@ export async function connectBulk(address: BulkAddress): Promise<Client> {
 
 /** As the store does: a blob that comes in one piece is hashed at once. */
 async function hashOf({ body, sizeBytes, release }: RemoteBlob): Promise<string> {
-  const hasher = createHasher()
+  let hasher: BlobHasher | undefined
   let whole: string | undefined
   for await (const chunk of body) {
     if (chunk.length === sizeBytes) whole = hashBytes(chunk)
-    else hasher.update(chunk)
+    else (hasher ??= createHasher()).update(chunk)
     release?.(chunk)
   }
-  return whole ?? hasher.digestHex()
+  return whole ?? hasher?.digestHex() ?? hashBytes(new Uint8Array(0))
 }

@@ -128,7 +128,8 @@ describe('a daemon on a disk that takes no more', () => {
         expect(await fill(known, client)).toMatchObject(REFUSED)
         const { writable, reason } = await storeOf(daemons)
         expect(writable).toBe(false)
-        expect(reason).toMatch(/input\/output error|read-only/)
+        // A loop device says of some writes that what lies below it is full.
+        expect(reason).toMatch(/input\/output error|read-only|full/)
         await known.checkAll(client)
         await client.close()
         row.note = `${round} disks, each refused with 503; last reason: ${reason}`

@@ -9,8 +9,11 @@ import { sleep } from './rounds.ts'
 
 const run = promisify(execFile)
 
-/** A killed process lets go of its files a moment after it is gone. */
-const UNMOUNT_TRIES_MAX = 100
+/**
+ * A killed process lets go of its files a moment after it is gone; another mount namespace, which
+ * whoever enters a network namespace has, lets go of its copy of the mount when it ends.
+ */
+const UNMOUNT_TRIES_MAX = 600
 const UNMOUNT_PAUSE_MS = 100
 
 /** FS_IOC_SHUTDOWN and its flag NOLOGFLUSH of linux/fs.h: not even the journal is written out. */
@@ -26,7 +29,7 @@ export async function whyNoMounts(): Promise<string | null> {
   if (process.platform !== 'linux') return 'Only Linux has tmpfs and loop devices.'
   if (process.getuid?.() !== 0) return 'Mounting needs root.'
   if (!existsSync('/dev/loop-control')) return 'The kernel offers no loop devices.'
-  for (const tool of ['mount', 'umount', 'mkfs.ext4', 'perl']) {
+  for (const tool of ['mount', 'umount', 'losetup', 'mkfs.ext4', 'perl']) {
     const found = await run('which', [tool]).then(
       () => true,
       () => false,
@@ -111,6 +114,17 @@ export class LoopDisk {
     if (!this.#mounted) return
     await unmount(this.path)
     this.#mounted = false
+    await this.#released()
+  }
+
+  /** Mounted again before that, the file system would be the one that was cut. */
+  async #released(): Promise<void> {
+    for (let tries = 1; ; tries += 1) {
+      const { stdout } = await run('losetup', ['-j', this.#image])
+      if (stdout === '') return
+      if (tries === UNMOUNT_TRIES_MAX) throw new Error(`${this.#image} stays in use: ${stdout}`)
+      await sleep(UNMOUNT_PAUSE_MS)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
