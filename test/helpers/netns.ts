@@ -24,6 +24,7 @@ export async function whyNoNamespaces(): Promise<string | null> {
   for (const [tool, name] of [
     ['ip', 'iproute2'],
     ['nft', 'nftables'],
+    ['nsenter', 'util-linux'],
   ] as const) {
     const found = await run('which', [tool]).then(
       () => true,
@@ -107,9 +108,17 @@ export class Namespace implements Place {
     this.#dir = dir
   }
 
-  /** `ip` becomes the program it is to run: the pid stays, and so does the IPC channel. */
-  get launcher(): readonly string[] {
-    return ['ip', 'netns', 'exec', this.name]
+  /**
+   * `nsenter` becomes the program it is to run: the pid stays, and so does the IPC channel. Unlike
+   * `ip netns exec` it makes no mount namespace, which would hold on to disks of other tests.
+   */
+  get launcher(): readonly [string, ...string[]] {
+    return ['nsenter', `--net=/run/netns/${this.name}`]
+  }
+
+  async #run(...command: string[]): Promise<void> {
+    const [enter, ...rest] = this.launcher
+    await run(enter, [...rest, ...command])
   }
 
   async ip(...args: string[]): Promise<void> {
@@ -118,13 +127,12 @@ export class Namespace implements Place {
 
   /** Rules in the language of nft, taken over as a whole or not at all. */
   async nft(rules: string): Promise<void> {
-    await run('ip', ['netns', 'exec', this.name, 'nft', rules])
+    await this.#run('nft', rules)
   }
 
   /** Passes on what is not for this namespace itself. */
   async route(): Promise<void> {
-    const command = 'echo 1 > /proc/sys/net/ipv4/ip_forward'
-    await run('ip', ['netns', 'exec', this.name, 'sh', '-c', command])
+    await this.#run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')
   }
 
   /**
