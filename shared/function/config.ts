@@ -30,6 +30,14 @@ export const serveConfigSchema = z.object({
     .string()
     .default('0.0.0.0')
     .describe('Address that the function binds to; every one of its container by default.'),
+  mode: z
+    .string()
+    .optional()
+    .describe('`http` when of-watchdog runs the function; set by its images, together with:'),
+  upstream_url: z
+    .url({ protocol: /^http$/ })
+    .optional()
+    .describe('Where of-watchdog looks for the function. In its mode `http` this is listened on.'),
   healthcheck_interval: seconds
     .prefault('1s')
     .describe('After SIGTERM readiness is lost, and this long the function still takes requests.'),
@@ -39,3 +47,5 @@ export const serveConfigSchema = z.object({
   OPENFAAS_NAME: z.string().default('function').describe('Name in logs and metrics.'),
   BZZZ_LOG_LEVEL: logLevel.describe('Least severe log line that is written.'),
 })
+
+export type ServeConfig = z.output<typeof serveConfigSchema>

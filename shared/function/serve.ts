@@ -6,7 +6,7 @@ import { createLogger } from '../log/log.ts'
 import { createRegistry } from '../metrics/metrics.ts'
 import { asPortInUse, type Running } from '../process/entry.ts'
 import { VERSION } from '../version.ts'
-import { serveConfigSchema } from './config.ts'
+import { serveConfigSchema, type ServeConfig } from './config.ts'
 import { SECRETS_DIRS } from './constants.ts'
 import type { FunctionPlugin } from './function.ts'
 import { createFunctionApp } from './host.ts'
@@ -33,7 +33,7 @@ export async function serveFunction(
     log.info('function stopped')
   }
   try {
-    await app.listen({ port: config.port, host: config.BZZZ_HOST })
+    await app.listen(addressOf(config))
   } catch (error) {
     await app.close()
     throw asPortInUse(error, 'port') ?? error
@@ -41,4 +41,15 @@ export async function serveFunction(
   const bound = (app.server.address() as AddressInfo).port
   log.info({ port: bound }, 'function serving')
   return { ports: { http: bound }, stop }
+}
+
+/**
+ * Behind of-watchdog the port is the watchdog's, which hands its own environment on; the function
+ * listens where that expects it.
+ */
+function addressOf(config: ServeConfig): { host: string; port: number } {
+  const { mode, upstream_url: upstream, port, BZZZ_HOST: host } = config
+  if (mode !== 'http' || upstream === undefined) return { host, port }
+  const url = new URL(upstream)
+  return { host: url.hostname, port: Number(url.port || 80) }
 }

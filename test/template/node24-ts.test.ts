@@ -1,10 +1,9 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { promisify } from 'node:util'
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -13,6 +12,7 @@ import { createTokenKey } from '../../shared/auth/token.ts'
 import { readStackFile, type Stack, type StackFunction } from '../../shared/function/stack-file.ts'
 import { VERSION } from '../../shared/version.ts'
 import { createBuildContext } from './build-context.ts'
+import { buildFunction, startBuilt, type Built } from './built-function.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 const run = promisify(execFile)
@@ -32,34 +32,14 @@ afterAll(async () => {
   await rm(folder, { recursive: true })
 })
 
-/** Builds as the image does, with the installed packages in the place of `npm ci`. */
-async function bundle(entry: StackFunction): Promise<{ context: string; empty: string }> {
-  const context = join(folder, 'build', entry.name)
-  await createBuildContext(ROOT, context, { ...entry, copy: stack.copy })
-  await symlink(join(ROOT, 'node_modules'), join(context, 'node_modules'))
-  await run(process.execPath, ['build.ts'], { cwd: context })
-  const empty = join(folder, 'run', entry.name)
-  await cp(join(context, 'dist'), empty, { recursive: true })
-  return { context, empty }
-}
+const builds = new Map<string, Promise<Built>>()
 
-async function start(empty: string, env: Record<string, string>) {
-  const child = spawn(process.execPath, ['index.mjs'], {
-    cwd: empty,
-    env: { ...env, port: '0', BZZZ_HOST: '127.0.0.1', healthcheck_interval: '0' },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  children.push(child)
-  const exited = once(child, 'exit').then(([code]) => code as number | null)
-  const lines: string[] = []
-  const port = new Promise<number>((resolve, reject) => {
-    createInterface({ input: child.stderr! }).on('line', (line) => {
-      lines.push(line)
-      if (line.includes('function serving')) resolve((JSON.parse(line) as { port: number }).port)
-    })
-    void exited.then((code) => reject(new Error(`exited with ${code}:\n${lines.join('\n')}`)))
-  })
-  return { child, exited, url: `http://127.0.0.1:${await port}` }
+/** Built once for all tests of it: every function of the stack file takes seconds. */
+function bundle(entry: StackFunction): Promise<Built> {
+  const { name } = entry
+  const build = builds.get(name) ?? buildFunction(folder, { ...entry, copy: stack.copy })
+  builds.set(name, build)
+  return build
 }
 
 describe('node24-ts', () => {
@@ -68,13 +48,14 @@ describe('node24-ts', () => {
     async (entry) => {
       const { empty } = await bundle(entry)
       expect(await readdir(empty)).toContain('index.mjs')
-      const { child, exited, url } = await start(empty, {
+      const { child, exited, url } = await startBuilt(empty, {
         ...entry.environment,
         OPENFAAS_NAME: entry.name,
         BZZZ_TOKEN_KEYS_FILE: join(folder, 'token-keys.json'),
         BZZZ_ENDPOINT: 'http://127.0.0.1:9',
         BZZZ_LOG_LEVEL: 'info',
       })
+      children.push(child)
       expect((await fetch(`${url}/_/health`)).status).toBe(200)
       const ready = await fetch(`${url}/_/ready`)
       expect(await ready.json()).toMatchObject({ draining: false })
