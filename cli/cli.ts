@@ -6,6 +6,7 @@ import { conflictCommands } from './commands/conflicts.ts'
 import { findCommand } from './commands/find.ts'
 import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
+import { jobsCommand } from './commands/jobs.ts'
 import { nodeCommand } from './commands/node.ts'
 import { policyCommand } from './commands/policy.ts'
 import { putCommand } from './commands/put.ts'
@@ -44,6 +45,7 @@ function createProgram(host: CommandHost): Command {
     blobCommand,
     nodeCommand,
     policyCommand,
+    jobsCommand,
     scrubCommand,
     gcCommand,
     tokenCommand,

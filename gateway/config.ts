@@ -39,16 +39,19 @@ export const gatewayConfigSchema = z.object({
   BZZZ_STOP_TIMEOUT: duration
     .default(4_000)
     .describe('How long requests in flight may take to end after SIGTERM; then they are cut'),
+  BZZZ_CALLBACK_HOSTS: list
+    .default(['127.0.0.1', 'localhost'])
+    .describe('Hosts that X-Callback-Url may name, such as gateway,*.example.org; * for any'),
   BZZZ_LOG_LEVEL: logLevel.describe('Least severe log line that is written'),
   DATABASE_URL: z
     .string()
     .optional()
-    .describe('PostgreSQL for revoked tokens and audit rows, and for functions'),
+    .describe('PostgreSQL for revoked tokens, audit rows, functions, and jobs without Redis'),
   BZZZ_AUDIT_SPOOL_DIR: z
     .string()
     .optional()
     .describe('Folder for audit rows while PostgreSQL is away; without it they wait in memory'),
-  REDIS_URL: z.string().optional().describe('Redis, for functions'),
+  REDIS_URL: z.string().optional().describe('Redis, for jobs and for functions'),
 })
 
 export type GatewayConfig = z.output<typeof gatewayConfigSchema>

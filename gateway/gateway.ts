@@ -9,6 +9,7 @@ import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
 import { readGatewayConfig, type GatewayConfig } from './config.ts'
 import { Front } from './front.ts'
+import { openJobs } from './jobs/gateway-jobs.ts'
 import { GatewayMetrics } from './metrics.ts'
 import { composePlatform } from './platform.ts'
 import { Invoker } from './proxy/invoker.ts'
@@ -36,6 +37,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
   const platform = await composePlatform(log, { config, env: functionsEnv })
   const { provider } = platform
   const access = await openGatewayAccess(config, { log, registry })
+  const jobs = openJobs(config, { log })
   const metrics = new GatewayMetrics({ registry, provider })
   const invoker = new Invoker({ provider, metrics, log })
   const front = new Front(
@@ -44,7 +46,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
       invoker,
       createApi: (isReady) =>
         createApi(
-          { ...platform, metrics, auth: access.auth, registry, log },
+          { ...platform, jobs, metrics, auth: access.auth, registry, log },
           { isReady, arch, instance: hostname() },
         ),
       createMetricsApp: () => createMetricsApp({ metrics, registry, log }),
@@ -58,6 +60,7 @@ export async function startGateway({ env, signal, arch }: GatewayContext): Promi
   )
   const stop = async () => {
     await front.stop()
+    await jobs.close()
     await access.close()
   }
   try {

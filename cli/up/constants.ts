@@ -36,7 +36,7 @@ export const READY_REQUEST_TIMEOUT_MS = 2_000
 export const STOP_TIMEOUT_MS = 4_700
 
 /**
- * From SIGTERM to SIGKILL, part by part in reverse order: gateway, then all nodes at once, then
+ * From SIGTERM to SIGKILL, part by part in reverse order: gateway and connector, all nodes at once, then
  * Postgres, which has at least the rest and whatever the others did not need.
  */
 export const GATEWAY_STOP_TIMEOUT_MS = 1_500

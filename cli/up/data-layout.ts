@@ -12,6 +12,8 @@ export interface DataLayout {
   adminToken: string
   tokenPrivateKey: string
   tokenPublicKeys: string
+  /** Signs what the connector sends to callback URLs. */
+  callbackSecret: string
   postgres: string
   nodes: string
   /** What was deployed on the gateway, and the secrets of functions. */
@@ -33,6 +35,7 @@ export function layoutOf(dataDir: string): DataLayout {
     adminToken: join(config, 'admin.token'),
     tokenPrivateKey: join(config, 'token-key.json'),
     tokenPublicKeys: join(config, 'token-keys.json'),
+    callbackSecret: join(config, 'callback.secret'),
     postgres: join(root, 'postgres'),
     nodes: join(root, 'nodes'),
     gateway: join(root, 'gateway'),

@@ -93,3 +93,22 @@ export function gatewayPart(context: PartsContext): PartSpec {
     }),
   }
 }
+
+export function connectorPart(context: PartsContext): PartSpec {
+  const { env, layout, plan, host } = context
+  return {
+    name: 'connector',
+    entry: 'connector/main.ts',
+    logFile: join(layout.logs, 'connector.log'),
+    // Stopped together with the gateway, which it calls.
+    stopTimeoutMs: GATEWAY_STOP_TIMEOUT_MS,
+    env: childEnv(env, {
+      ...common(context),
+      BZZZ_CONNECTOR_PORT: String(plan.connector),
+      BZZZ_GATEWAY_URL: `http://${connectHost(host)}:${plan.gateway}`,
+      BZZZ_TOKEN_FILE: layout.adminToken,
+      BZZZ_CALLBACK_SECRET_FILE: layout.callbackSecret,
+      BZZZ_ENDPOINT: plan.nodes.map((node) => nodeEndpoint(host, node)).join(','),
+    }),
+  }
+}

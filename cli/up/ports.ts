@@ -19,6 +19,7 @@ export interface PortPlan {
   nodes: readonly NodePorts[]
   gateway: number
   gatewayMetrics: number
+  connector: number
   /** Function name to the port of its own listener. */
   functions: Readonly<Record<string, number>>
 }
@@ -43,6 +44,7 @@ export function planPorts({ nodes, name, offset, functions }: PortRequest): Port
     })),
     gateway: 8080 + offset,
     gatewayMetrics: 8082 + offset,
+    connector: 8083 + offset,
     functions: Object.fromEntries(
       Object.entries(functions).map(([name, port]) => [name, port + offset]),
     ),
@@ -60,6 +62,7 @@ function usesOf(plan: PortPlan): PortUse[] {
   return [
     { port: plan.gateway, part: 'the gateway' },
     { port: plan.gatewayMetrics, part: 'the metrics of the gateway' },
+    { port: plan.connector, part: 'health and metrics of the connector' },
     ...Object.entries(plan.functions).map(([name, port]) => ({
       port,
       part: `the function ${name}`,

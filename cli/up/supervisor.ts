@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { stopAll, type Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { migrateDatabase, openDatabase } from '../../shared/db/database.ts'
+import { migrateQueue } from '../../shared/queue/postgres-backend.ts'
 import { VERSION } from '../../shared/version.ts'
 import type { Output } from '../host.ts'
 import { partProcess, type PartSpec, type ReadyMessage } from './child-process.ts'
@@ -10,7 +11,14 @@ import { POSTGRES_STOP_TIMEOUT_MS, STOP_TIMEOUT_MS } from './constants.ts'
 import { writeMarker, type Marker } from './data-folder.ts'
 import type { LogFollower } from './log-file.ts'
 import { joinMesh } from './mesh.ts'
-import { connectHost, gatewayPart, nodeEndpoint, nodePart, type PartsContext } from './parts.ts'
+import {
+  connectHost,
+  connectorPart,
+  gatewayPart,
+  nodeEndpoint,
+  nodePart,
+  type PartsContext,
+} from './parts.ts'
 import { EmbeddedPostgres } from './postgres/embedded-postgres.ts'
 import { POSTGRES_MAJOR } from './postgres/initialise.ts'
 import type { RunningFile, RunningState } from './running-file.ts'
@@ -34,7 +42,7 @@ export interface SupervisorInit extends Omit<PartsContext, 'databaseURL'> {
 
 /**
  * Runs the parts of a cluster on one machine. Order: database, nodes, the mesh between them,
- * gateway; stopped in reverse. Nodes and gateway are told to start at once and awaited in order.
+ * gateway and connector; stopped in reverse. All but the database are told to start at once and awaited in order.
  */
 export class Supervisor {
   readonly #components: SupervisorComponents
@@ -42,6 +50,7 @@ export class Supervisor {
   readonly #postgres: EmbeddedPostgres | null
   #nodes: SupervisedProcess<ReadyMessage>[] = []
   #gateway: SupervisedProcess<ReadyMessage> | null = null
+  #connector: SupervisedProcess<ReadyMessage> | null = null
   #ready = false
 
   constructor(components: SupervisorComponents, init: SupervisorInit) {
@@ -62,6 +71,7 @@ export class Supervisor {
           ...plan.nodes.map(({ name }) => name),
           ...(plan.nodes.length > 1 ? ['mesh'] : []),
           'gateway',
+          'connector',
         ],
       },
     )
@@ -71,8 +81,10 @@ export class Supervisor {
     this.#gateway = this.#supervise(gatewayPart(context))
     const nodes = this.#nodes.map((part) => timed(part.start({ signal })))
     const gateway = timed(this.#gateway.start({ signal }))
+    this.#connector = this.#supervise(connectorPart(context))
+    const connector = timed(this.#connector.start({ signal }))
     // The first failure among them ends the start, whichever part is awaited at the time.
-    const failure = failureOf([...nodes, gateway])
+    const failure = failureOf([...nodes, gateway, connector])
     const meshNodes = []
     for (const [index, node] of plan.nodes.entries()) {
       const { peerId = '' } = await steps.run(Promise.race([nodes[index]!, failure]))
@@ -84,6 +96,7 @@ export class Supervisor {
       await steps.run(Promise.race([mesh, failure]))
     }
     await steps.run(gateway)
+    await steps.run(connector)
     this.#ready = true
     return this.#tellState()
   }
@@ -102,8 +115,13 @@ export class Supervisor {
       stopping(() => runningFile.remove()),
       stopping(stopPostgres),
       stopping(() => this.#stopNodes(force)),
-      stopping(async () => this.#gateway?.stop({ force })),
+      stopping(() => this.#stopFront(force)),
     ])
+  }
+
+  /** Together: the jobs in the connector's hands are calls in those of the gateway. */
+  async #stopFront(force: AbortSignal): Promise<void> {
+    await Promise.all([this.#connector?.stop({ force }), this.#gateway?.stop({ force })])
   }
 
   async #stopNodes(force: AbortSignal): Promise<void> {
@@ -121,6 +139,7 @@ export class Supervisor {
     try {
       const migrations = await migrateDatabase(database.db)
       if (migrations.length > 0) log.info({ migrations }, 'database migrated')
+      await migrateQueue(url)
     } finally {
       await database.close()
     }
@@ -164,7 +183,7 @@ export class Supervisor {
     const { layout, plan, host } = this.#init
     const at = (port: number) => `http://${connectHost(host)}:${port}`
     const postgresPid = await this.#postgres?.pid()
-    const parts = [...this.#nodes, ...(this.#gateway ? [this.#gateway] : [])]
+    const parts = [...this.#nodes, this.#gateway, this.#connector].filter((part) => part !== null)
     const processes = [
       ...(postgresPid ? [['postgres', postgresPid] as const] : []),
       ...parts.map((part) => [part.name, part.pid] as const),

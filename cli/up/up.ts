@@ -9,6 +9,7 @@ import { checkDatabase } from '../../shared/db/database.ts'
 import type { UpConfig } from '../config.ts'
 import type { CommandHost } from '../host.ts'
 import { ensureAdminToken } from './admin-token.ts'
+import { ensureCallbackSecret } from './callback-secret.ts'
 import { checkRedis } from './check-services.ts'
 import { NODES_DEFAULT, PREVIOUS_RUN_TIMEOUT_MS, READY_POLL_INTERVAL_MS } from './constants.ts'
 import {
@@ -64,6 +65,7 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
     await writeMarker(layout, marker)
     await createFolders(layout)
     const token = await ensureAdminToken(layout)
+    await ensureCallbackSecret(layout)
     const supervisor = new Supervisor(componentsOf(host, config, request, layout), {
       env: host.env,
       layout,

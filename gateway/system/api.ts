@@ -5,6 +5,9 @@ import { createService } from '../../shared/http/service.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
 import type { Deployments } from '../deployments/deployments.ts'
+import { asyncCallRoutes } from '../jobs/async-call.ts'
+import type { GatewayJobs } from '../jobs/gateway-jobs.ts'
+import { jobRoutes } from '../jobs/job-routes.ts'
 import type { FunctionLogs } from '../logs/function-logs.ts'
 import type { GatewayMetrics } from '../metrics.ts'
 import type { FunctionProvider } from '../providers/provider.ts'
@@ -21,6 +24,7 @@ export interface ApiComponents {
   deployments: Deployments | null
   secrets: SecretStore | null
   logs: FunctionLogs | null
+  jobs: GatewayJobs
   metrics: GatewayMetrics
   auth: AuthComponents
   registry: Registry
@@ -32,7 +36,7 @@ export async function createApi(
   components: ApiComponents,
   init: { isReady: () => boolean; arch: string; instance: string },
 ): Promise<FastifyInstance> {
-  const { provider, deployments, secrets, logs, metrics, auth } = components
+  const { provider, deployments, secrets, logs, jobs, metrics, auth } = components
   const app = createService(components, {
     metricsPath: false,
     ready: async () => ({
@@ -51,6 +55,8 @@ export async function createApi(
     await scope.register(deploymentRoutes, { deployments })
     await scope.register(secretRoutes, { secrets })
     await scope.register(logRoutes, { provider, logs, instance: init.instance })
+    await scope.register(jobRoutes, { provider, jobs })
+    await scope.register(asyncCallRoutes, { provider, jobs, verify: auth.verify })
   })
   await app.ready()
   return app

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 
 import { cliConfigSchema, upConfigSchema } from '../../cli/config.ts'
+import { connectorConfigSchema } from '../../connector/config.ts'
 import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
 import { daemonConfigSchema } from '../../p2p-daemon/config.ts'
@@ -32,6 +33,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Gateway (`gateway/main.ts`)',
     note: 'Its functions inherit its whole environment; what the stack file says of one is laid over it.',
     schema: gatewayConfigSchema,
+  },
+  {
+    title: 'Connector (`connector/main.ts`)',
+    note: 'Runs jobs: [JOBS](JOBS.md). One of the two servers is required.',
+    schema: connectorConfigSchema,
   },
   {
     title: 'Every function',

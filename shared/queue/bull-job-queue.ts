@@ -130,7 +130,9 @@ export class BullJobQueue implements JobQueue {
       if (state !== 'failed') {
         throw new JobStateError(`The job is ${stateOf(state) ?? 'gone'}; a failed one is retried.`)
       }
-      if (job.data.cancelled) await job.updateData({ ...job.data, cancelled: false })
+      // What succeeded is not done again.
+      const answered = job.data.answered.filter(({ status }) => status < 300)
+      await job.updateData({ ...job.data, answered, cancelled: false })
       await job.retry('failed', { resetAttemptsMade: true })
       return toJob(await this.#find(id), 'waiting')
     })

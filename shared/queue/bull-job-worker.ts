@@ -123,6 +123,7 @@ export class BullJobWorker implements JobWorker {
       topic: this.topic,
       data,
       attempt: attemptsMade + 1,
+      scheduled: job.repeatJobKey !== undefined,
       isLastAttempt: attemptsMade + 1 >= (job.opts.attempts ?? 1),
       signal,
       reportProgress: (progress) => job.updateProgress({ ...progress }),

@@ -22,6 +22,8 @@ export interface ActiveJob {
   /** The attempt this is, from 1. */
   attempt: number
   isLastAttempt: boolean
+  /** It comes from a schedule; nobody outside can make this true. */
+  scheduled: boolean
   /** Aborts when the worker lost the job, is told to stop and out of patience. */
   signal: AbortSignal
   reportProgress(progress: JobProgress): Promise<void>

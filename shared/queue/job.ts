@@ -26,7 +26,7 @@ export interface JobData extends JobCall {
   callbackUrl: string | null
   /** Who submitted it, where that is known; decides who may look at it. */
   owner: string | null
-  /** Answers of the functions of a topic that need not be called again. */
+  /** Answers so far, good or bad, of functions that the next attempt need not call. */
   answered: readonly FunctionAnswer[]
   /** Somebody wants it to end although it runs. */
   cancelled: boolean

@@ -40,6 +40,7 @@ describe('a database that is away', () => {
   it('was given, so none is started', () => {
     expect(Object.keys(cluster.state.processes).toSorted()).toEqual([
       'acacia',
+      'connector',
       'gateway',
       'ironwood',
       'walnut',

@@ -18,11 +18,12 @@ async function occupy(port: number): Promise<void> {
 }
 
 async function freePlan(): Promise<PortPlan> {
-  const [gateway = 0, gatewayMetrics = 0, resolve = 0, http = 0, p2p = 0, bulk = 0] =
-    await Promise.all(Array.from({ length: 6 }, findFreePort))
+  const [gateway = 0, gatewayMetrics = 0, connector = 0, resolve = 0, http = 0, p2p = 0, bulk = 0] =
+    await Promise.all(Array.from({ length: 7 }, findFreePort))
   return {
     gateway,
     gatewayMetrics,
+    connector,
     functions: { resolve },
     nodes: [{ name: 'walnut', http, p2p, bulk }],
   }
@@ -33,6 +34,7 @@ describe('ports', () => {
     expect(planPorts({ nodes: 4, offset: 0, functions: { resolve: 3003 } })).toEqual({
       gateway: 8080,
       gatewayMetrics: 8082,
+      connector: 8083,
       functions: { resolve: 3003 },
       nodes: [
         { name: 'walnut', http: 9000, p2p: 9101, bulk: 9200 },
@@ -44,6 +46,7 @@ describe('ports', () => {
     expect(planPorts({ nodes: 1, offset: 100, functions: { resolve: 3003 } })).toEqual({
       gateway: 8180,
       gatewayMetrics: 8182,
+      connector: 8183,
       functions: { resolve: 3103 },
       nodes: [{ name: 'walnut', http: 9100, p2p: 9201, bulk: 9300 }],
     })
