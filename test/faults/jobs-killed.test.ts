@@ -15,7 +15,7 @@ import { createTestTokens } from '../helpers/tokens.ts'
 import { beginFault, sleep } from './rounds.ts'
 
 /** Submitted in each round, while one of the two processes is killed. */
-const JOBS = 12
+const JOBS = 10
 /** The longest time after the begin of a round at which the kill comes. */
 const KILL_AFTER_MS_MAX = 400
 /** Between two attempts to submit while no gateway is there. */
@@ -40,7 +40,13 @@ async function createWorld(folder: string, databaseURL: string): Promise<World> 
   const handler = join(import.meta.dirname, 'functions', 'counter')
   await writeFile(join(folder, 'stack.yml'), stackOf({ counter: { handler } }))
   const port = String(await findFreePort())
-  const common = { DATABASE_URL: databaseURL, REDIS_URL: '', BZZZ_LOG_LEVEL: 'silent' }
+  const common = {
+    DATABASE_URL: databaseURL,
+    REDIS_URL: '',
+    BZZZ_LOG_LEVEL: 'silent',
+    // Both are started again and again.
+    NODE_COMPILE_CACHE: join(folder, 'cache'),
+  }
   return {
     url: `http://127.0.0.1:${port}`,
     databaseURL,
@@ -92,7 +98,7 @@ describe('jobs whose gateway and connector are killed', () => {
   it(
     'end once in effect, and none is lost',
     async (context) => {
-      const rounds = { short: 5, long: 200 }
+      const rounds = { short: 4, long: 200 }
       const { row, random } = beginFault(context, {
         fault: 'kill -9 in the middle of jobs',
         rounds,
