@@ -36,8 +36,8 @@ export const READY_REQUEST_TIMEOUT_MS = 2_000
 export const STOP_TIMEOUT_MS = 4_700
 
 /**
- * From SIGTERM to SIGKILL, part by part in reverse order: gateway and connector, all nodes at once, then
- * Postgres, which has at least the rest and whatever the others did not need.
+ * From SIGTERM to SIGKILL, part by part in reverse order: gateway and connector, all nodes at once,
+ * then Postgres, which has at least the rest and whatever the others did not need.
  */
 export const GATEWAY_STOP_TIMEOUT_MS = 1_500
 export const NODE_STOP_TIMEOUT_MS = 1_800

@@ -42,7 +42,8 @@ export interface SupervisorInit extends Omit<PartsContext, 'databaseURL'> {
 
 /**
  * Runs the parts of a cluster on one machine. Order: database, nodes, the mesh between them,
- * gateway and connector; stopped in reverse. All but the database are told to start at once and awaited in order.
+ * gateway and connector; stopped in reverse. All but the database are told to start at once and
+ * awaited in order.
  */
 export class Supervisor {
   readonly #components: SupervisorComponents
