@@ -11,6 +11,8 @@ import { composeAgents, gossipOver } from './agents/compose.ts'
 import type { DaemonConfig } from './config.ts'
 import { composeProvider } from './dht/compose.ts'
 import { RecordDHT } from './dht/kad-dht.ts'
+import type { Provider } from './dht/provider.ts'
+import { composeEvents } from './events/compose.ts'
 import { HttpServer } from './http/server.ts'
 import { createNodeLayout, type NodeLayout } from './layout.ts'
 import { FileAllowList } from './mesh/allow-list.ts'
@@ -109,11 +111,6 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const { mesh, dht, isMember, nameOf, allowList } = composeMesh(base)
   const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
   reportPartition({ mesh, log })
-  const { provider } = providers
-  const agents = composeAgents(
-    { mesh, createTopic: gossipOver(mesh), provider, isMember, nameOf, log, registry },
-    { agentsFile: layout.agentsFile },
-  )
   const transfer = composeTransfer(
     { log, mesh, allowList, nodeKey, store, registry },
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
@@ -125,9 +122,11 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const canDrop = (): boolean => pins.activeHold() === undefined
   const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop, isGarbage })
   const { replication, nodes } = copies
+  const { provider } = providers
+  const news = composeNews(base, { mesh, provider, isMember, nameOf, records, replication })
   const scrub = composeScrubbing(base, { store, repair: replication.repair })
   const access = composeAccess(base, mesh)
-  const served = { store, mesh, replication, records, nodes, agents, kept, scrub, access, policy }
+  const served = { store, mesh, replication, records, nodes, news, kept, scrub, access, policy }
   const http = composeHttp(base, served)
   return {
     http,
@@ -139,17 +138,18 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       closing(scrub.close),
       closing(() => records.store.close()),
       closing(providers.close),
-      closing(agents.close),
+      closing(news.agents.close),
       closing(() => database?.close()),
       closing(() => base.access.close()),
       mesh,
       dht,
       ...providers.parts,
-      ...agents.parts,
       transfer,
       ...records.parts,
       ...replication.parts,
       ...policy.parts,
+      ...news.agents.parts,
+      ...news.events.parts,
       ...kept.lifetime.parts,
       ...kept.quotas.parts,
       ...scrub.parts,
@@ -207,6 +207,35 @@ function composeScrubbing(
       ioShare: config.BZZZ_SCRUB_IO_SHARE,
     },
   )
+}
+
+/** Who does what in the cluster, and what happens there. */
+function composeNews(
+  { log, registry, layout }: Base,
+  parts: {
+    mesh: Libp2pMesh
+    provider: Provider
+    isMember: (peerId: string) => boolean
+    nameOf: (peerId: string) => string | null
+    records: { store: RecordStore }
+    replication: ReturnType<typeof composeReplication>
+  },
+) {
+  const { mesh, provider, isMember, nameOf, records, replication } = parts
+  const agents = composeAgents(
+    { mesh, createTopic: gossipOver(mesh), provider, isMember, nameOf, log, registry },
+    { agentsFile: layout.agentsFile },
+  )
+  const { registry: known } = agents
+  const events = composeEvents({
+    mesh,
+    agents: known,
+    records: records.store,
+    replication,
+    log,
+    registry,
+  })
+  return { agents, events }
 }
 
 /** What decides how long blobs stay, and how many a project may keep. */
@@ -310,14 +339,14 @@ function composeHttp(
     replication: ReturnType<typeof composeReplication>
     records: ReturnType<typeof composeRecords>
     nodes: Nodes
-    agents: ReturnType<typeof composeAgents>
+    news: ReturnType<typeof composeNews>
     kept: ReturnType<typeof composeKept>
     scrub: ReturnType<typeof composeScrub>
     policy: ReturnType<typeof composeOwnership>
     access: ReturnType<typeof composeAccess>
   },
 ): HttpServer {
-  const { store, mesh, replication, records, nodes, agents, kept, scrub, access, policy } = parts
+  const { store, mesh, replication, records, nodes, news, kept, scrub, access, policy } = parts
   const { pins, retention, collector } = kept.lifetime
   const { scrubber } = scrub
   const status = createStatus({
@@ -341,7 +370,7 @@ function composeHttp(
     ownershipWatch: policy.watch,
     mesh,
     nodes,
-    agents,
+    ...news,
     pins,
     retention,
     collector,

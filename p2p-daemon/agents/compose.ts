@@ -60,15 +60,10 @@ export function composeAgents(components: AgentsComponents, init: AgentsInit) {
   const exchange = new AgentExchange({ mesh, own, registry, provider, log })
   const pull = (peerId: string, signal: AbortSignal) => exchange.pull(peerId, signal)
   const follower = new PeerFollower({ mesh, log, pull }, { what: 'agents' })
-  const restored: Startable = {
-    start: () => {
-      own.restore()
-      capabilities.compare()
-      return Promise.resolve()
-    },
-    stop: () => Promise.resolve(),
-  }
-  const parts: Startable[] = [topic, restored, announcer, follower]
+  // Before the mesh starts: a peer that asks at once is not told that there are none.
+  own.restore()
+  capabilities.compare()
+  const parts: Startable[] = [topic, announcer, follower]
   return { registry, own, exchange, nameOf, parts, close: (): void => store.close() }
 }
 

@@ -56,6 +56,8 @@ export class GossipTopic implements Startable {
       allowPublishToZeroTopicPeers: true,
       fallbackToFloodsub: false,
       emitSelf: false,
+      // A peer behind a relay hears of agents like any other.
+      runOnLimitedConnection: true,
       // Many nodes on one host, in tests and behind one address, are no attack: who may be here
       // is decided by the allow-list.
       scoreParams: { IPColocationFactorWeight: 0 },

@@ -12,6 +12,7 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import { agentRoutes, type AgentRoutesOptions } from './agents.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
+import { eventRoutes, type EventRoutesOptions } from './events.ts'
 import { gcRoutes, type GCRoutesOptions } from './gc.ts'
 import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
 import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
@@ -31,6 +32,7 @@ export interface HttpServerComponents extends ServiceComponents {
     MeshRoutesOptions &
     NodeRoutesOptions &
     AgentRoutesOptions &
+    EventRoutesOptions &
     PinRoutesOptions &
     GCRoutesOptions &
     QuotaRoutesOptions &
@@ -74,6 +76,7 @@ export class HttpServer implements Startable {
     await app.register(meshRoutes, routes)
     await app.register(nodeRoutes, routes)
     await app.register(agentRoutes, routes)
+    await app.register(eventRoutes, { ...routes, isRevoked: auth.isRevoked })
     await app.register(pinRoutes, routes)
     await app.register(gcRoutes, routes)
     await app.register(quotaRoutes, routes)

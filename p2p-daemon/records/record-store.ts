@@ -53,6 +53,7 @@ export class RecordStore {
     | 'merge'
     | 'unseen'
     | 'tips'
+    | 'last'
     | 'cursor'
     | 'setCursor',
     StatementSync
@@ -117,6 +118,7 @@ export class RecordStore {
         `SELECT name, version, hash FROM records AS r
          WHERE (r.name, r.hash) > (?1, ?2) AND ${isEnd('r')} ORDER BY r.name, r.hash LIMIT ?3`,
       ),
+      last: prepare('SELECT max(sequence) AS sequence FROM records'),
       cursor: prepare('SELECT sequence FROM cursors WHERE name = ?'),
       setCursor: prepare('INSERT OR REPLACE INTO cursors (name, sequence) VALUES (?, ?)'),
     }
@@ -204,6 +206,11 @@ export class RecordStore {
   /** Names in order with the newest version of each. */
   heads(after: string, limit: number): FoundName[] {
     return this.#names.heads(after, limit)
+  }
+
+  /** Of the newest record here; 0 where there is none. */
+  lastSequence(): number {
+    return Number(this.#statements.last.get()?.['sequence'] ?? 0)
   }
 
   /** Records in the order this node learned of them, after a sequence number. */

@@ -14,11 +14,13 @@ import type { RepairJob, RepairQueue, RepairReason } from './repair-queue.ts'
 
 export type RepairResult = 'repaired' | 'dropped' | 'unneeded' | 'lost' | 'waiting' | 'failed'
 
+export type RepairListener = (reason: RepairReason, result: RepairResult) => void
+
 export interface RepairWorkerComponents {
   queue: RepairQueue
   settlement: Pick<BlobSettlement, 'settle'>
   log: Logger
-  onRepair?: (reason: RepairReason, result: RepairResult) => void
+  onRepair?: RepairListener
 }
 
 export interface RepairWorkerInit {
@@ -35,6 +37,7 @@ export class RepairWorker implements Startable {
   readonly #backoffMinMs: number
   readonly #retryMs: number
   readonly #running = new Set<Promise<void>>()
+  readonly #listeners = new Set<RepairListener>()
   #controller: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
   #paused = false
@@ -46,6 +49,7 @@ export class RepairWorker implements Startable {
     this.#concurrentMax = init.concurrentMax ?? REPAIRS_CONCURRENT_MAX
     this.#backoffMinMs = init.backoffMinMs ?? REPAIR_BACKOFF_MIN_MS
     this.#retryMs = init.retryMs ?? QUEUE_RETRY_MS
+    if (components.onRepair) this.#listeners.add(components.onRepair)
     components.queue.onChange(() => this.#wakeUp())
   }
 
@@ -62,6 +66,11 @@ export class RepairWorker implements Startable {
     this.#controller = undefined
     this.#wakeUp()
     await this.#loop
+  }
+
+  /** Called after each repair with what became of it. */
+  onRepair(listener: RepairListener): void {
+    this.#listeners.add(listener)
   }
 
   /** No further repair begins until `resume`; those that run end. */
@@ -105,7 +114,7 @@ export class RepairWorker implements Startable {
   }
 
   async #repair(job: RepairJob, signal: AbortSignal): Promise<void> {
-    const { settlement, log, onRepair } = this.#components
+    const { settlement, log } = this.#components
     let settled: Settled | undefined
     try {
       settled = await settlement.settle(job, signal)
@@ -116,7 +125,8 @@ export class RepairWorker implements Startable {
       }
     }
     await this.#recordFor(job, settled, signal)
-    if (settled && settled.state !== 'later') onRepair?.(job.reason, resultOf(settled))
+    if (!settled || settled.state === 'later') return
+    for (const listener of this.#listeners) listener(job.reason, resultOf(settled))
   }
 
   /** Until the disk takes it: a job whose end is not written would never be looked at again. */

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { composeEvents } from '../../p2p-daemon/events/compose.ts'
 import { composeAgents } from '../../p2p-daemon/agents/compose.ts'
 import { createKeyFileVerifier } from '../../shared/auth/key-file.ts'
 import { startAll, stopAll } from '../../shared/lifecycle.ts'
@@ -114,6 +115,14 @@ export async function startMemoryDaemon(
       ioShare: 1,
     },
   )
+  const events = composeEvents({
+    mesh,
+    agents: agents.registry,
+    records: records.store,
+    replication,
+    log,
+    registry,
+  })
   const { pins, retention, collector } = lifetime
   const { scrubber } = scrub
   const tokens = await createTestTokens(dir)
@@ -151,6 +160,7 @@ export async function startMemoryDaemon(
         mesh,
         nodes,
         agents,
+        events,
         pins,
         retention,
         collector,
@@ -176,6 +186,7 @@ export async function startMemoryDaemon(
     ...replication.parts,
     ...policy.parts,
     ...agents.parts,
+    ...events.parts,
     ...kept,
     http,
   ]
