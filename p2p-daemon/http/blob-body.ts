@@ -17,7 +17,11 @@ export async function sendBlob(reply: FastifyReply, blob: BlobRead): Promise<voi
     let left = blob.end - blob.start + 1
     for await (const chunk of blob.body) {
       left -= chunk.byteLength
-      await send(raw, chunk, left === 0)
+      if (left === 0) {
+        end(raw, chunk, blob)
+        return
+      }
+      await sent(raw, chunk)
       if (raw.destroyed) return
       blob.release?.(chunk)
     }
@@ -30,14 +34,21 @@ export async function sendBlob(reply: FastifyReply, blob: BlobRead): Promise<voi
   }
 }
 
-/** Resolves when the chunk is with the kernel, or when there is nobody left to take it. */
-async function send(raw: ServerResponse, chunk: Uint8Array, isLast: boolean): Promise<void> {
-  const left = new AbortController()
-  const gone = once(raw, 'close', { signal: left.signal }).catch(() => undefined)
-  const sent = new Promise<void>((resolve) => {
-    if (isLast) raw.end(chunk, resolve)
-    else raw.write(chunk, () => resolve())
+/** Most blobs are one chunk: nothing waits for it. */
+function end(raw: ServerResponse, chunk: Uint8Array, { release }: BlobRead): void {
+  raw.end(chunk, () => {
+    // Of a connection that broke the kernel may still hold the memory.
+    if (raw.writableFinished) release?.(chunk)
   })
-  await Promise.race([sent, gone])
-  left.abort()
+}
+
+/** Resolves when the chunk is with the kernel, or when there is nobody left to take it. */
+async function sent(raw: ServerResponse, chunk: Uint8Array): Promise<void> {
+  const over = new AbortController()
+  const gone = once(raw, 'close', { signal: over.signal }).catch(() => undefined)
+  const written = new Promise<void>((resolve) => {
+    raw.write(chunk, () => resolve())
+  })
+  await Promise.race([written, gone])
+  over.abort()
 }
