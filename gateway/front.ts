@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 
 import type { FastifyInstance } from 'fastify'
 
+import { boundConnections } from '../shared/http/connections.ts'
 import { HTTP_SERVER_OPTIONS } from '../shared/http/service.ts'
 import type { Startable } from '../shared/lifecycle.ts'
 import type { Logger } from '../shared/log/log.ts'
@@ -58,6 +59,7 @@ export class Front implements Startable {
       if (request.url?.startsWith(FUNCTION_PREFIX)) invoker.invoke(request, response)
       else api.routing(request, response)
     })
+    boundConnections(server)
     this.#server = server
     this.#api = api
     const metricsApp = await this.#components.createMetricsApp()

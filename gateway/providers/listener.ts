@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
+import { boundConnections } from '../../shared/http/connections.ts'
 import { HTTP_SERVER_OPTIONS } from '../../shared/http/service.ts'
 import { asPortInUse } from '../../shared/process/entry.ts'
 
@@ -17,6 +18,7 @@ export class FunctionListener {
   constructor(serve: RequestListener, init: { port: number }) {
     this.port = init.port
     this.#server = createServer(HTTP_SERVER_OPTIONS, serve)
+    boundConnections(this.#server)
   }
 
   /** @throws PortInUseError */

@@ -11,6 +11,7 @@ import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
 import { JSON_BODY_BYTES_MAX } from '../limits.ts'
 import { RouteNotFoundError } from '../errors.ts'
+import { boundConnections } from './connections.ts'
 import { STATUS_CALLER_LEFT, toWireError } from './wire-error.ts'
 
 /** A request id from outside is kept when it looks like one; anything else is replaced. */
@@ -22,6 +23,9 @@ const HEADER_BYTES_MAX = 32 * 1024
 /** A client has this long to send its headers; slow ones do not hold a connection for free. */
 const HEADERS_TIMEOUT_MS = 20_000
 
+/** How often that is looked at. */
+const HEADERS_CHECK_MS = 5000
+
 /** Idle keep-alive connections are closed after this; longer than usual client pools wait. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000
 
@@ -29,8 +33,9 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000
 export const HTTP_SERVER_OPTIONS = {
   maxHeaderSize: HEADER_BYTES_MAX,
   headersTimeout: HEADERS_TIMEOUT_MS,
+  connectionsCheckingInterval: HEADERS_CHECK_MS,
   keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-  // An upload may take hours; what bounds it is its size, and the sender's idle time.
+  // An upload may take hours; what bounds it is its size, and connections.ts.
   requestTimeout: 0,
 } as const
 
@@ -73,6 +78,7 @@ export function createService(
     routerOptions: { maxParamLength: HEADER_BYTES_MAX },
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
   }) as unknown as FastifyInstance
+  boundConnections(app.server)
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('request-id', request.id)
     done()
