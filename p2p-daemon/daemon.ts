@@ -364,6 +364,7 @@ function composeHttp(
     blobs: replication.blobs,
     local: store,
     records: records.service,
+    announcer: records.announcer,
     lookup: records.lookup,
     search: records.search,
     ownership: policy.ownership,

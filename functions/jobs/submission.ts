@@ -23,7 +23,7 @@ const job = {
   contentType: z.string().max(255).optional(),
   /** Text, or any JSON value, or bytes in base64: one of them. */
   body: z.string().optional(),
-  json: z.unknown(),
+  json: z.unknown().optional(),
   bodyBase64: z.base64().optional(),
   priority: z.number().int().optional(),
   delayMs: z.number().int().optional(),

@@ -11,6 +11,7 @@ import {
 import type { Startable } from '../../shared/lifecycle.ts'
 import { agentRoutes, type AgentRoutesOptions } from './agents.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
+import { announceRoutes, type AnnounceRoutesOptions } from './announce.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
 import { eventRoutes, type EventRoutesOptions } from './events.ts'
 import { gcRoutes, type GCRoutesOptions } from './gc.ts'
@@ -27,6 +28,7 @@ export interface HttpServerComponents extends ServiceComponents {
   auth: AuthComponents
   routes: BlobRoutesOptions &
     AddressRoutesOptions &
+    AnnounceRoutesOptions &
     SearchRoutesOptions &
     PolicyRoutesOptions &
     MeshRoutesOptions &
@@ -71,6 +73,7 @@ export class HttpServer implements Startable {
     await app.register(authPlugin, auth)
     await app.register(blobRoutes, routes)
     await app.register(addressRoutes, routes)
+    await app.register(announceRoutes, routes)
     await app.register(searchRoutes, routes)
     await app.register(policyRoutes, routes)
     await app.register(meshRoutes, routes)

@@ -69,5 +69,5 @@ export function composeRecords(
     createRecordServer({ store, coordinator, isMember, ownership, onRefused }),
   )
   const parts: Startable[] = [announcer, sync, ...(searchIndex ? [searchIndex] : [])]
-  return { store, lookup, service, search, searchIndex, parts }
+  return { store, lookup, service, search, searchIndex, announcer, parts }
 }

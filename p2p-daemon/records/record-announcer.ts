@@ -46,6 +46,13 @@ export class RecordAnnouncer implements Startable {
     this.#wake()
   }
 
+  /** Begins a round over all heads now instead of when the next is due. */
+  announceAll(): void {
+    if (!this.#controller) return
+    clearTimeout(this.#timer)
+    this.#announceAll(this.#controller.signal)
+  }
+
   start(): Promise<void> {
     if (this.#controller) return Promise.resolve()
     this.#controller = new AbortController()

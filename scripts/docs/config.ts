@@ -5,6 +5,8 @@ import { z } from 'zod'
 
 import { cliConfigSchema, upConfigSchema } from '../../cli/config.ts'
 import { connectorConfigSchema } from '../../connector/config.ts'
+import { jobsConfigSchema } from '../../functions/jobs/config.ts'
+import { maintenanceConfigSchema } from '../../functions/maintenance/config.ts'
 import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
 import { daemonConfigSchema } from '../../p2p-daemon/config.ts'
@@ -58,6 +60,16 @@ export const SECTIONS: readonly Section[] = [
     title: 'Function `resolve`',
     note: 'Beside those of every function.',
     schema: resolveConfigSchema,
+  },
+  {
+    title: 'Function `jobs`',
+    note: 'Beside those of every function.',
+    schema: jobsConfigSchema,
+  },
+  {
+    title: 'Function `maintenance`',
+    note: 'Beside those of every function.',
+    schema: maintenanceConfigSchema,
   },
   {
     title: '`bzzz up`',

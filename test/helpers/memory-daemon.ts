@@ -153,6 +153,7 @@ export async function startMemoryDaemon(
         blobs: replication.blobs,
         local: store,
         records: records.service,
+        announcer: records.announcer,
         lookup: records.lookup,
         search: records.search,
         ownership,

@@ -18,6 +18,13 @@ const ROOT = join(import.meta.dirname, '..', '..')
 const run = promisify(execFile)
 const stack: Stack = await readStackFile(join(ROOT, 'stack.yml'), {})
 
+/** A route of each function that asks for a token. */
+const GUARDED: Readonly<Record<string, [method: string, path: string]>> = {
+  resolve: ['GET', '/agent@apollo/plan.md'],
+  jobs: ['GET', '/a-job'],
+  maintenance: ['POST', '/'],
+}
+
 let folder: string
 const children: ChildProcess[] = []
 
@@ -64,7 +71,8 @@ describe('node24-ts', () => {
       const { port } = new URL(url)
       expect(await healthcheck(port)).toBe(0)
       // Nothing is served to a stranger: the handler of the stack file is what runs here.
-      const answer = await fetch(`${url}/agent@apollo/plan.md`)
+      const [method, path] = GUARDED[entry.name] ?? ['GET', '/']
+      const answer = await fetch(url + path, { method })
       expect(answer.status).toBe(401)
       expect(await answer.json()).toMatchObject({ error: { code: 'BZZZ_TOKEN_MISSING' } })
       child.kill('SIGTERM')
