@@ -8,8 +8,11 @@ import { VERSION } from '../../shared/version.ts'
 
 const PROJECT = new URL('../..', import.meta.url)
 
-/** What is loaded at run time: a native build, and what stands in for it. */
-const EXTERNAL = ['@napi-rs/blake-hash', 'blake3', 'pg-native']
+/**
+ * What is loaded at run time: a native build, what stands in for it, and what reads its own
+ * package.json.
+ */
+const EXTERNAL = ['@napi-rs/blake-hash', 'blake3', 'pg-native', '@achingbrain/*']
 
 /** CommonJS packages in the bundle call require. */
 const REQUIRE = `import { createRequire as requireFor } from 'node:module'
