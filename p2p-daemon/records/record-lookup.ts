@@ -154,8 +154,9 @@ export class RecordLookup {
   }
 
   /**
-   * Fetches ends that a version here has settled. Nothing else brings them: they are no ends any
-   * more, and the chain that is walked back does not lead to them.
+   * Fetches ends that a version here has settled, and versions that are missing below others.
+   * Nothing else brings them: they are no ends any more, and a chain is walked back only when its
+   * end is new here.
    */
   async fetchMerged(signal?: AbortSignal): Promise<void> {
     for (const { name, hash } of this.#components.store.unseenMerged(RECORDS_PER_FRAME_MAX)) {

@@ -137,7 +137,9 @@ export class RecordStore {
       const settled = parents.filter(isEnd).length
       const bytes = encodeRecord(record)
       this.#statements.insert.run(address, version, hash, previous, timestampMs, bytes)
-      for (const parent of merged) this.#statements.merge.run(parent, address)
+      // A holder that was out of reach for a while may get a version without the one before it.
+      const wanted = parents.filter((each) => merged.includes(each) || !this.byHash(each))
+      for (const parent of wanted) this.#statements.merge.run(parent, address)
       // What was built upon it may have come before it.
       this.#names.add(record, (isEnd(hash) ? 1 : 0) - settled)
       this.#db.exec('COMMIT')
@@ -184,7 +186,7 @@ export class RecordStore {
     return this.#statements.ends.all(name, limit).map(decodeRow).toSorted(compareRecords)
   }
 
-  /** Ends that versions here have settled and that never came here themselves. */
+  /** What versions here were built upon or have settled, and that never came here itself. */
   unseenMerged(limit: number): { name: string; hash: string }[] {
     return this.#statements.unseen.all(limit) as unknown as { name: string; hash: string }[]
   }

@@ -118,6 +118,18 @@ describe('record-service', () => {
     await expect.poll(versions, { timeout: 10_000 }).toEqual([3, 2, 1])
   })
 
+  it('fills a hole below a version that came without the one before it', async () => {
+    const { network, nodes } = await start(3)
+    const away = nodes[2]!
+    network.isolate(away.peerId)
+    for (const text of ['one', 'two', 'three']) await nodes[0]!.service.write(NAME, content(text))
+    // As a holder that hears of the last write only.
+    away.store.add(nodes[0]!.store.head(NAME)!)
+    network.heal(away.peerId)
+    const versions = () => away.store.history(NAME, 10, 10).map((record) => record.version)
+    await expect.poll(versions, { timeout: 10_000 }).toEqual([3, 2, 1])
+  })
+
   it('keeps both sides of a fork on every node and shows it', async () => {
     const { network, nodes } = await start(2)
     await nodes[0]!.service.write(NAME, content('base'))
