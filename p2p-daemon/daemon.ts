@@ -8,6 +8,7 @@ import type { AddressRecord } from '../shared/record/record.ts'
 import { VERSION } from '../shared/version.ts'
 import { composeRevocations } from './access/compose.ts'
 import { composeAgents, gossipOver } from './agents/compose.ts'
+import { CLOCK_STEP_MS_MAX, SteadyClock, type Clock } from './clock.ts'
 import type { DaemonConfig } from './config.ts'
 import { composeProvider } from './dht/compose.ts'
 import { RecordDHT } from './dht/kad-dht.ts'
@@ -19,7 +20,7 @@ import { FileAllowList } from './mesh/allow-list.ts'
 import { listenAddress } from './mesh/addresses.ts'
 import { Libp2pMesh } from './mesh/libp2p-mesh.ts'
 import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
-import { reportPartition } from './mesh/partition.ts'
+import { agreesOnTime, reportPartition } from './mesh/partition.ts'
 import { createNodeMetrics } from './node-metrics.ts'
 import { NodeState } from './nodes/node-state.ts'
 import { Nodes } from './nodes/nodes.ts'
@@ -108,7 +109,7 @@ async function openStore(
 
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
-  const { mesh, dht, isMember, nameOf, allowList } = composeMesh(base)
+  const { mesh, dht, isMember, nameOf, allowList, clock } = composeMesh(base)
   const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
   reportPartition({ mesh, log })
   const transfer = composeTransfer(
@@ -116,8 +117,15 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
   )
   const contents: Pick<BlobStore, 'get'> = { get: (...args) => replication.blobs.get(...args) }
-  const { records, policy } = composeAddresses(base, { mesh, dht, isMember, store, contents })
-  const kept = composeKept(base, { mesh, store, records: records.store })
+  const { records, policy } = composeAddresses(base, {
+    mesh,
+    dht,
+    isMember,
+    store,
+    contents,
+    clock,
+  })
+  const kept = composeKept(base, { mesh, store, records: records.store, clock })
   const { pins, isGarbage } = kept.lifetime
   const canDrop = (): boolean => pins.activeHold() === undefined
   const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop, isGarbage })
@@ -168,12 +176,13 @@ function composeAddresses(
     isMember: (peerId: string) => boolean
     store: DiskStore
     contents: Pick<BlobStore, 'get'>
+    clock: Clock
   },
 ) {
-  const { mesh, dht, isMember, store, contents: blobs } = parts
+  const { mesh, dht, isMember, store, contents: blobs, clock } = parts
   const onPolicy = (): void => policy.watch.wake()
   const records = composeRecords(
-    { mesh, dht, blobs: store, isMember, database, ownership, onPolicy, log, registry },
+    { mesh, dht, blobs: store, isMember, database, ownership, onPolicy, log, registry, clock },
     { recordsFile: layout.recordsFile, nodeKey },
   )
   const { lookup, store: held } = records
@@ -241,11 +250,11 @@ function composeNews(
 /** What decides how long blobs stay, and how many a project may keep. */
 function composeKept(
   { config, log, registry, layout }: Base,
-  parts: { mesh: Libp2pMesh; store: DiskStore; records: RecordStore },
+  parts: { mesh: Libp2pMesh; store: DiskStore; records: RecordStore; clock: Clock },
 ) {
-  const { mesh, store, records } = parts
+  const { mesh, store, records, clock } = parts
   const lifetime = composeLifetime(
-    { mesh, store, records, log, registry },
+    { mesh, store, records, log, registry, clock },
     {
       pinsFile: layout.pinsFile,
       candidatesFile: layout.candidatesFile,
@@ -254,7 +263,7 @@ function composeKept(
     },
   )
   const quotas = composeQuotas(
-    { mesh, records, log },
+    { mesh, records, log, clock },
     { file: layout.quotasFile, text: config.BZZZ_QUOTAS, usageFile: layout.usageFile },
   )
   return { lifetime, quotas }
@@ -326,9 +335,11 @@ function composeMesh({ config, log, registry, nodeKey, state, ownership }: Base)
   // What a node signed while it was a member still stands when it has been removed.
   const isAuthorAllowed = (peerId: string): boolean =>
     isMember(peerId) || state.removals.some((removal) => removal.peerId === peerId)
+  const isConfirmed = (): boolean => agreesOnTime(mesh, CLOCK_STEP_MS_MAX)
+  const clock = new SteadyClock({ log, registry, isConfirmed })
   const mayStand = (record: AddressRecord): boolean => ownership.mayStand(record)
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand })
-  return { mesh, dht, isMember, nameOf, allowList }
+  return { mesh, dht, isMember, nameOf, allowList, clock }
 }
 
 function composeHttp(

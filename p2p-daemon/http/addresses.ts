@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 
 import { parseAddress, recordName, type SemanticAddress } from '../../shared/address/address.ts'
@@ -18,7 +18,8 @@ import {
   PAGE_SIZE_DEFAULT,
   PAGE_SIZE_MAX,
 } from '../../shared/limits.ts'
-import { toRecordJSON } from '../../shared/record/record.ts'
+import { toRecordJSON, type AddressRecord } from '../../shared/record/record.ts'
+import { CLOCK_STEP_MS_MAX } from '../clock.ts'
 import type { Quotas } from '../lifetime/quotas.ts'
 import { OWNERSHIP_NAME } from '../ownership/constants.ts'
 import type { Retention } from '../lifetime/retention.ts'
@@ -79,6 +80,7 @@ export async function addressRoutes(
       throw error
     })
     reply.code(written.created ? 201 : 200).header('bzzz-served-by', selfId)
+    markFuture(reply, written.record)
     return { record: toRecordJSON(written.record), holders: written.holders }
   })
 
@@ -101,12 +103,19 @@ export async function addressRoutes(
       const found = await find(lookup, address, fresh, abandonedSignal(reply))
       onResolve?.(seconds(), found.source)
       reply.header('bzzz-served-by', selfId)
+      markFuture(reply, found.record)
       return { record: toRecordJSON(found.record), forks: found.forks }
     } catch (error) {
       onResolve?.(seconds(), 'error')
       throw error
     }
   })
+}
+
+/** A record that is dated later than it can be says so: its author's clock is ahead. */
+function markFuture(reply: FastifyReply, { timestampMs }: AddressRecord): void {
+  const aheadMs = timestampMs - Date.now()
+  if (aheadMs > CLOCK_STEP_MS_MAX) reply.header('bzzz-clock-ahead', Math.ceil(aheadMs / 1000))
 }
 
 function semanticAddress(request: FastifyRequest): SemanticAddress {

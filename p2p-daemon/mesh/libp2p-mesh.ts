@@ -59,6 +59,8 @@ interface Member {
   remoteAddress: string
   direction: 'inbound' | 'outbound'
   link: Peer['link']
+  /** Its wall clock at the zero of this node's monotonic one, which nobody can set. */
+  clockZeroMs: number | null
 }
 
 interface StreamProtocol {
@@ -138,7 +140,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       { timeoutMs: init.requestTimeoutMs },
     )
     this.handle(NODE_PROTOCOL, async ({ peerId, payload }) => {
-      this.#learn(peerId, decodeAnnouncement(payload, peerId))
+      this.#learn(peerId, decodeAnnouncement(payload, peerId), performance.now())
       return this.#announcementFor(peerId)
     })
   }
@@ -391,14 +393,17 @@ export class Libp2pMesh implements Mesh, StreamHost {
   async #exchange(peerId: string): Promise<void> {
     const timeoutMs = NODE_INFO_TIMEOUT_MS
     const own = this.#announcementFor(peerId)
+    const askedAtMs = performance.now()
     const theirs = await this.request(peerId, NODE_PROTOCOL, own, { timeoutMs })
-    this.#learn(peerId, decodeAnnouncement(theirs, peerId))
+    const saidAtMs = (askedAtMs + performance.now()) / 2
+    this.#learn(peerId, decodeAnnouncement(theirs, peerId), saidAtMs)
   }
 
   #announcementFor(receiver: string): Uint8Array {
     const others = this.expectedPeers().filter((peerId) => peerId !== receiver)
     return encodeAnnouncement({
       node: this.#self,
+      nowMs: Date.now(),
       addresses: ownAddresses(this.#host?.getMultiaddrs() ?? []),
       peers: others
         .map((peerId) => ({ peerId, addresses: this.#book.addressesOf(peerId) }))
@@ -406,7 +411,8 @@ export class Libp2pMesh implements Mesh, StreamHost {
     })
   }
 
-  #learn(peerId: string, announcement: Announcement): void {
+  /** `saidAtMs` by the monotonic clock. */
+  #learn(peerId: string, announcement: Announcement, saidAtMs: number): void {
     const connection = this.#connectionTo(peerId)
     if (!connection) return
     const { remoteAddr, direction } = connection
@@ -417,14 +423,21 @@ export class Libp2pMesh implements Mesh, StreamHost {
       // Who is connected speaks for itself.
       if (!this.#connectionTo(other.peerId)) this.#book.add(other.peerId, other.addresses)
     }
+    const { nowMs } = announcement
+    const clockZeroMs = nowMs === undefined ? null : nowMs - saidAtMs
     const member = this.#members.get(peerId)
-    if (member) member.info = announcement.node
-    else this.#welcome(peerId, announcement.node, connection)
+    if (member) Object.assign(member, { info: announcement.node, clockZeroMs })
+    else this.#welcome(peerId, { info: announcement.node, clockZeroMs }, connection)
   }
 
-  #welcome(peerId: string, info: NodeInfo, connection: Connection): void {
+  #welcome(
+    peerId: string,
+    said: Pick<Member, 'info' | 'clockZeroMs'>,
+    connection: Connection,
+  ): void {
+    const { info } = said
     const member: Member = {
-      info,
+      ...said,
       connectedSinceMs: connection.timeline.open,
       firstPingMs: null,
       remoteAddress: connection.remoteAddr.toString(),
@@ -496,7 +509,13 @@ function toPeer(member: Member, connection?: Connection): Peer {
     direction: connection?.direction ?? member.direction,
     link: connection ? linkOf(connection) : member.link,
     connectedSinceMs: member.connectedSinceMs,
+    clockAheadMs: clockAheadMs(member),
   }
+}
+
+function clockAheadMs({ clockZeroMs }: Member): number | null {
+  if (clockZeroMs === null) return null
+  return Math.round(clockZeroMs + performance.now() - Date.now())
 }
 
 function linkOf(connection: Connection): Peer['link'] {

@@ -26,6 +26,8 @@ export interface Peer extends NodeInfo {
   /** `relayed`: another member carries the connection; a bulk port is out of reach then. */
   link: 'direct' | 'relayed'
   connectedSinceMs: number
+  /** How far its wall clock is ahead of this node's; null until it has said. */
+  clockAheadMs: number | null
 }
 
 export interface RequestOptions {

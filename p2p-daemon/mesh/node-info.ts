@@ -18,6 +18,8 @@ export interface Announcement {
   node: NodeInfo
   addresses: readonly string[]
   peers: readonly { peerId: string; addresses: readonly string[] }[]
+  /** What the sender's wall clock showed. */
+  nowMs?: number | undefined
 }
 
 const label = z.string().max(63)
@@ -38,6 +40,7 @@ const schema = z.object({
   }),
   addresses,
   peers: z.array(z.object({ peerId, addresses })).max(ANNOUNCED_PEERS_MAX),
+  nowMs: z.int().min(0).optional(),
 })
 
 export function encodeAnnouncement(announcement: Announcement): Uint8Array {
@@ -46,6 +49,7 @@ export function encodeAnnouncement(announcement: Announcement): Uint8Array {
       node: announcement.node,
       addresses: announcement.addresses.slice(0, ADDRESSES_PER_PEER_MAX),
       peers: announcement.peers.slice(0, ANNOUNCED_PEERS_MAX),
+      nowMs: announcement.nowMs,
     }),
   )
 }

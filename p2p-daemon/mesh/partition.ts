@@ -51,3 +51,12 @@ export function reportPartition(components: { mesh: ReachMesh & Pick<Mesh, 'on'>
   mesh.on('join', look)
   mesh.on('leave', look)
 }
+
+/** Whether a majority of the members, this node among them, has the same wall clock as it. */
+export function agreesOnTime(mesh: ReachMesh, differenceMsMax: number): boolean {
+  const agreeing = mesh.peers().filter(({ clockAheadMs }) => {
+    return clockAheadMs !== null && Math.abs(clockAheadMs) <= differenceMsMax
+  })
+  // Alone a node can confirm nothing to itself.
+  return agreeing.length > 0 && 1 + agreeing.length >= reachOf(mesh).needed
+}

@@ -8,6 +8,7 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { NodeKey } from '../mesh/node-key.ts'
 import { OWNERSHIP_NAME } from '../ownership/constants.ts'
 import type { Ownership } from '../ownership/ownership.ts'
+import { CLOCK_STEP_MS_MAX, type Clock } from '../clock.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import { RecordAnnouncer } from './record-announcer.ts'
 import { RecordCoordinator } from './record-coordinator.ts'
@@ -34,6 +35,7 @@ export interface RecordsComponents {
   onPolicy: () => void
   log: Logger
   registry: Registry
+  clock: Clock
 }
 
 /** Everything a node does with records, wired; `parts` are started in order. */
@@ -41,7 +43,8 @@ export function composeRecords(
   components: RecordsComponents,
   init: { recordsFile: string; nodeKey: Pick<NodeKey, 'peerId' | 'signingKey'> },
 ) {
-  const { mesh, dht, blobs, isMember, database, ownership, onPolicy, log, registry } = components
+  const { mesh, dht, blobs, isMember, database, ownership, onPolicy, log, registry, clock } =
+    components
   const selfId = init.nodeKey.peerId
   const store = new RecordStore(init.recordsFile)
   const peers = new RecordPeers({ mesh })
@@ -54,12 +57,19 @@ export function composeRecords(
     searchIndex?.wake()
     if (record.merged) sync.fetchMerged()
     if (record.address === OWNERSHIP_NAME) onPolicy()
+    const aheadMs = record.timestampMs - clock.now()
+    if (aheadMs > CLOCK_STEP_MS_MAX) {
+      const { author, version } = record
+      log.warn({ author, version, aheadMs }, 'record from the future kept, its author is ahead')
+    }
   }
   const { onRefused } = createRecordMetrics(registry)
   const lookup = new RecordLookup({ store, peers, dht, ownership, onRecord, onRefused }, { selfId })
   const coordinator = new RecordCoordinator({ store, blobs, peers, lookup, onRecord }, { selfId })
+  // A cluster of one has nobody to confirm its time; a laptop that slept goes by the wall.
+  const now = (): number => (mesh.expectedPeers().length === 0 ? Date.now() : clock.now())
   const service = new RecordService(
-    { store, blobs, peers, lookup, coordinator, ownership },
+    { store, blobs, peers, lookup, coordinator, ownership, clock: { now } },
     { author: selfId, privateKey: init.nodeKey.signingKey },
   )
   const search = new RecordSearch({ store, peers, lookup, ownership })

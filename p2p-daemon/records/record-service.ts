@@ -17,6 +17,7 @@ import {
   toRecordJSON,
   type AddressRecord,
 } from '../../shared/record/record.ts'
+import { SYSTEM_CLOCK, type Clock } from '../clock.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Ownership } from '../ownership/ownership.ts'
 import { KeyedLock } from './keyed-lock.ts'
@@ -56,6 +57,7 @@ export interface RecordServiceComponents {
   lookup: RecordLookup
   coordinator: RecordCoordinator
   ownership: Pick<Ownership, 'allows'>
+  clock?: Pick<Clock, 'now'>
 }
 
 /**
@@ -68,6 +70,7 @@ export class RecordService {
   readonly #components: RecordServiceComponents
   readonly #author: string
   readonly #privateKey: KeyObject
+  readonly #clock: Pick<Clock, 'now'>
   readonly #turns = new KeyedLock()
 
   constructor(
@@ -75,6 +78,7 @@ export class RecordService {
     init: { author: string; privateKey: KeyObject },
   ) {
     this.#components = components
+    this.#clock = components.clock ?? SYSTEM_CLOCK
     this.#author = init.author
     this.#privateKey = init.privateKey
   }
@@ -178,7 +182,7 @@ export class RecordService {
         ...(merged && { merged }),
         author: this.#author,
         // Time never runs backwards along a chain, whatever the clocks of its authors do.
-        timestampMs: Math.max(Date.now(), head?.timestampMs ?? 0),
+        timestampMs: Math.max(this.#clock.now(), head?.timestampMs ?? 0),
       },
       this.#privateKey,
     )

@@ -10,6 +10,7 @@ import { createSilentLogger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
 import { composeRevocations } from '../../p2p-daemon/access/compose.ts'
 import { HttpServer } from '../../p2p-daemon/http/server.ts'
+import { SYSTEM_CLOCK } from '../../p2p-daemon/clock.ts'
 import { FileAllowList } from '../../p2p-daemon/mesh/allow-list.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
 import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
@@ -75,6 +76,7 @@ export async function startMemoryDaemon(
     {
       ...{ mesh, dht, blobs: store, ownership, onPolicy, database: undefined, log, registry },
       isMember: () => true,
+      clock: SYSTEM_CLOCK,
     },
     { recordsFile: join(dir, 'records.db'), nodeKey },
   )

@@ -188,6 +188,7 @@ export class MemoryMesh implements Mesh {
       direction: 'outbound',
       link: 'direct',
       connectedSinceMs: 0,
+      clockAheadMs: 0,
     }
   }
 }

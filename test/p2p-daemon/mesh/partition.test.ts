@@ -1,6 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 
-import { reachOf, reportPartition, requireMajority } from '../../../p2p-daemon/mesh/partition.ts'
+import {
+  agreesOnTime,
+  reachOf,
+  reportPartition,
+  requireMajority,
+} from '../../../p2p-daemon/mesh/partition.ts'
 import type { Logger } from '../../../shared/log/log.ts'
 import { MemoryNetwork } from '../../helpers/memory-mesh.ts'
 
@@ -65,6 +70,25 @@ describe('requireMajority', () => {
         message: 'This node reaches 1 of 3 nodes, and a write needs 2 of them.',
       }),
     )
+  })
+})
+
+describe('agreesOnTime', () => {
+  const seen = (...clocks: (number | null)[]) => ({
+    expectedPeers: () => clocks.map((_, index) => `n${index}`),
+    peers: () => clocks.map((clockAheadMs) => ({ clockAheadMs })) as never,
+  })
+
+  it('takes a majority of the members, this node among them', () => {
+    expect(agreesOnTime(seen(10, 259_200_000), 60_000)).toBe(true)
+    expect(agreesOnTime(seen(-259_200_000, -259_200_010), 60_000)).toBe(false)
+    expect(agreesOnTime(seen(null, 259_200_000), 60_000)).toBe(false)
+    expect(agreesOnTime(seen(0, 0, null, null), 60_000)).toBe(true)
+    expect(agreesOnTime(seen(0, null, null, null), 60_000)).toBe(false)
+  })
+
+  it('is not to be had alone', () => {
+    expect(agreesOnTime(seen(), 60_000)).toBe(false)
   })
 })
 
