@@ -148,7 +148,7 @@ async function write(world: World, node: Daemon, names: string[], signal: AbortS
   await Promise.all([blobs.close(), client.close()])
 }
 
-/** Waits until every node has one and the same head for each address, and every acknowledged one. */
+/** Waits until all nodes have the same head of each address, and every acknowledged record. */
 async function agree(world: World, names: string[], healedMs: number): Promise<void> {
   const { daemons, records, row } = world
   const clients = daemons.nodes.map(({ url }) => new RecordClient(url, daemons.token))
