@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 
 import { VERSION } from '../shared/version.ts'
+import { auditCommand } from './commands/audit.ts'
 import { blobCommand } from './commands/blob.ts'
 import { conflictCommands } from './commands/conflicts.ts'
 import { findCommand } from './commands/find.ts'
@@ -49,6 +50,7 @@ function createProgram(host: CommandHost): Command {
     scrubCommand,
     gcCommand,
     tokenCommand,
+    auditCommand,
     versionCommand,
   ]) {
     add(program, host)

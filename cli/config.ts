@@ -21,6 +21,10 @@ export const cliConfigSchema = z.object({
     .string()
     .default('.bzzz')
     .describe('Data folder of bzzz up; tells endpoints and the admin token of a local cluster'),
+  DATABASE_URL: z
+    .string()
+    .optional()
+    .describe('PostgreSQL of the cluster, for bzzz token and bzzz audit'),
 })
 
 export type CliConfig = z.output<typeof cliConfigSchema>

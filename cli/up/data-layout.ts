@@ -14,6 +14,8 @@ export interface DataLayout {
   tokenPublicKeys: string
   /** Signs what the connector sends to callback URLs. */
   callbackSecret: string
+  /** Where the chain of audit rows ended when it was last verified here. */
+  auditAnchor: string
   postgres: string
   nodes: string
   /** What was deployed on the gateway, and the secrets of functions. */
@@ -36,6 +38,7 @@ export function layoutOf(dataDir: string): DataLayout {
     tokenPrivateKey: join(config, 'token-key.json'),
     tokenPublicKeys: join(config, 'token-keys.json'),
     callbackSecret: join(config, 'callback.secret'),
+    auditAnchor: join(config, 'audit-anchor.json'),
     postgres: join(root, 'postgres'),
     nodes: join(root, 'nodes'),
     gateway: join(root, 'gateway'),

@@ -98,8 +98,7 @@ export class EmbeddedPostgres {
     await stopPreviousServer(this.#layout.data, { log: this.#log })
     const port = await this.#choosePort(user)
     const password = await readFile(this.#layout.password, 'utf8')
-    const url = (database: string) =>
-      `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`
+    const url = (database: string) => embeddedDatabaseURL({ password, port }, database)
     this.#process = new SupervisedProcess(
       { log: this.#log },
       { spec: this.#spec(binaries, as, port, url), onReady: () => this.#init.onReady?.() },
@@ -176,6 +175,14 @@ export class EmbeddedPostgres {
       closeSync(logFd)
     }
   }
+}
+
+/** Connection string of the server that runs on this machine. */
+export function embeddedDatabaseURL(
+  { password, port }: { password: string; port: number },
+  database = DATABASE,
+): string {
+  return `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/${database}`
 }
 
 /** Waits until the server takes connections, then makes the database if it is not there. */
