@@ -24,6 +24,8 @@ const PUBLIC = [
   'GET /_/health',
   'GET /_/ready',
   'GET /metrics',
+  // As /function is: the function checks the token when it is called.
+  'POST /async-function/*',
   // Signed, and nothing in it is secret: see docs/SECURITY.md.
   'GET /v1/revocations',
 ]
@@ -40,6 +42,7 @@ const OF_A_PROJECT: Readonly<Record<string, string>> = {
   'PUT /v1/agents/:agent': '/v1/agents/a@apollo',
   'POST /v1/agents/:agent/heartbeat': '/v1/agents/a@apollo/heartbeat',
   'DELETE /v1/agents/:agent': '/v1/agents/a@apollo',
+  'GET /v1/events': '/v1/events?project=apollo',
   'GET /*': '/a@apollo/x',
   'HEAD /*': '/a@apollo/x',
   'PUT /*': '/a@apollo/x',
@@ -60,6 +63,9 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'GET /v1/status': 'nodes belong to no project',
   'GET /v1/nodes': 'nodes belong to no project',
   'GET /v1/policy/ownership': 'nodes belong to no project',
+  'POST /': 'a job is done under the token that submitted it',
+  'GET /:id': 'a job is shown to its owner',
+  'DELETE /:id': 'a job is ended by its owner',
 }
 
 const log = createSilentLogger()
