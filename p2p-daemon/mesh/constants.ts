@@ -114,3 +114,6 @@ export const RELAYS_DIALLED_MAX = 8
 /** One attempt to replace a relayed connection by a direct one, and how often it is made. */
 export const HOLE_PUNCH_TIMEOUT_MS = 5_000
 export const HOLE_PUNCH_ATTEMPTS_MAX = 3
+
+/** Parts of a node that are told of joins and leaves; more is a leak. */
+export const LISTENERS_MAX = 64

@@ -14,6 +14,7 @@ import { createConnectionGater } from './connection-gater.ts'
 import {
   ANNOUNCE_DELAY_MS,
   JOIN_ANNOUNCE_DELAY_MS,
+  LISTENERS_MAX,
   NODE_INFO_TIMEOUT_MS,
   NODE_PROTOCOL,
   REQUESTS_SERVED_MAX,
@@ -109,6 +110,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#allowList = components.allowList
     this.#init = init
     this.#self = { ...init.nodeInfo, peerId: components.nodeKey.peerId }
+    this.#events.setMaxListeners(LISTENERS_MAX)
     this.#nat = createNAT(init.nat ?? NAT_OFF)
     const isKept = (peerId: string): boolean => this.#isExpected(peerId)
     this.#book = new AddressBook({ log: this.#log, isKept }, { dataDir: init.dataDir })

@@ -4,6 +4,7 @@ import { Agent, request } from 'undici'
 export interface SeenRecord {
   version: number
   hash: string
+  timestamp: string
   /** The hash of the record itself. */
   record: string
 }

@@ -15,8 +15,8 @@ const MESH_TIMEOUT_MS = 60_000
 const PORT_MIN = 20_000
 const PORT_MAX = 32_000
 
-/** Longer than any run, so that no token ends within one. */
-const TOKEN_LIFETIME_SECONDS = 86_400
+/** Longer than any run, also by a clock that is days ahead. */
+const TOKEN_LIFETIME_SECONDS = 30 * 86_400
 
 interface Ready {
   peerId: string
@@ -95,6 +95,10 @@ export class Daemon {
     const child = this.#child
     this.#child = undefined
     await child?.stop()
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.process.kill(signal)
   }
 
   async kill(): Promise<void> {
