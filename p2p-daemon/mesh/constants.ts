@@ -61,9 +61,12 @@ export const PINGS_MAX = 16
 /** How often the allow-list file is looked at: a revoked peer must be cut within two seconds. */
 export const ALLOW_LIST_POLL_MS = 500
 
-/** First pause before a peer is dialled again; doubles up to the maximum, with jitter. */
+/**
+ * First pause before a peer is dialled again; doubles up to the maximum, with jitter. Nodes that
+ * were apart for long agree again a minute after the network is back, and this is the start of it.
+ */
 export const RECONNECT_DELAY_MIN_MS = 250
-export const RECONNECT_DELAY_MAX_MS = 30_000
+export const RECONNECT_DELAY_MAX_MS = 10_000
 
 /** How often the dialler looks for targets whose pause is over. */
 export const RECONNECT_TICK_MS = 100

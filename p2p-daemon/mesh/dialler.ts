@@ -39,7 +39,7 @@ interface Target {
 /**
  * Keeps the node connected: dials the bootstrap entries and every expected peer whose address is
  * known, for as long as they are not connected. The pause after a failure doubles from a quarter
- * of a second to half a minute, with jitter so that a cluster that starts at once does not dial
+ * of a second to ten seconds, with jitter so that a cluster that starts at once does not dial
  * in step. A connection counts as success only when the peer has said who it is (`reached`): one
  * that is refused right after the handshake backs off like one that is dead.
  */

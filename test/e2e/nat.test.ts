@@ -12,7 +12,7 @@ import { blobOf } from '../p2p-daemon/store/random.ts'
 const RELAY = '45.83.1.1'
 const PORT = 9101
 
-/** The next attempt to dial a peer that is reached through a relay only comes within 45 s. */
+/** The next attempt to dial a peer that is reached through a relay only comes within 15 s. */
 const DIRECT_LIMIT_MS = 120_000
 
 const missing = await whyNoNamespaces()

@@ -55,7 +55,7 @@ afterEach(async () => {
 })
 
 describe('dialler', () => {
-  it('dials a bootstrap node until it answers, ever more rarely but never rarer than 45 s', async () => {
+  it('dials a bootstrap node until it answers, ever more rarely but never rarer than 15 s', async () => {
     network = new Network(['/ip4/10.0.0.1/tcp/9101'])
     await network.dialler.start()
     await vi.advanceTimersByTimeAsync(10 * MINUTE_MS)
@@ -63,9 +63,9 @@ describe('dialler', () => {
     const gaps = times.slice(1).map((at, index) => at - (times[index] ?? 0))
     expect(gaps[0]).toBeLessThanOrEqual(500)
     expect(gaps.at(-1)).toBeGreaterThan(gaps[0] ?? 0)
-    expect(Math.max(...gaps)).toBeLessThanOrEqual(45_100)
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(15_100)
     expect(times.length).toBeGreaterThan(13)
-    expect(times.length).toBeLessThan(60)
+    expect(times.length).toBeLessThan(120)
   })
 
   it('dials an expected peer with every address it knows and its identity', async () => {
@@ -94,7 +94,7 @@ describe('dialler', () => {
     network.answer = () => a
     await network.dialler.start()
     await vi.advanceTimersByTimeAsync(10 * MINUTE_MS)
-    expect(network.dials.length).toBeLessThan(60)
+    expect(network.dials.length).toBeLessThan(120)
   })
 
   it('comes back quickly to a peer that had said who it is', async () => {
