@@ -5,6 +5,7 @@ import { auditCommand } from './commands/audit.ts'
 import { blobCommand } from './commands/blob.ts'
 import { conflictCommands } from './commands/conflicts.ts'
 import { findCommand } from './commands/find.ts'
+import { dbCommand } from './commands/db.ts'
 import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
 import { jobsCommand } from './commands/jobs.ts'
@@ -51,6 +52,7 @@ function createProgram(host: CommandHost): Command {
     gcCommand,
     tokenCommand,
     auditCommand,
+    dbCommand,
     versionCommand,
   ]) {
     add(program, host)

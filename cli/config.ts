@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 
 import { z } from 'zod'
 
-import { list, parseEnv, port, type Env } from '../shared/config/env.ts'
+import { flag, list, parseEnv, port, type Env } from '../shared/config/env.ts'
 import { PORT_OFFSET_MAX } from './up/constants.ts'
 
 /** The environment of the commands that speak to a running cluster. */
@@ -24,7 +24,7 @@ export const cliConfigSchema = z.object({
   DATABASE_URL: z
     .string()
     .optional()
-    .describe('PostgreSQL of the cluster, for bzzz token and bzzz audit'),
+    .describe('PostgreSQL of the cluster, for bzzz token, bzzz audit and bzzz db'),
 })
 
 export type CliConfig = z.output<typeof cliConfigSchema>
@@ -50,6 +50,9 @@ export const upConfigSchema = z.object({
     .default('info')
     .describe('Least severe log line that is written'),
   DATABASE_URL: z.string().optional().describe('PostgreSQL to use instead of the embedded one'),
+  BZZZ_MIGRATE: flag
+    .default(false)
+    .describe('Migrate the database of DATABASE_URL at start; the embedded one always is'),
   REDIS_URL: z.string().optional().describe('Redis to use beside it'),
 })
 

@@ -48,3 +48,6 @@ export const REPLICA_LOOK_MS = 5000
 
 /** Longest wait for its answer. */
 export const REPLICA_LOOK_TIMEOUT_MS = 2000
+
+/** Revocations and audit rows: one each. Functions and the queue have their own. */
+export const DATABASE_CONNECTIONS_MAX = 2

@@ -8,6 +8,7 @@ import { createRegistry, type Registry } from '../shared/metrics/metrics.ts'
 import type { Running } from '../shared/process/entry.ts'
 import { VERSION } from '../shared/version.ts'
 import { readGatewayConfig, type GatewayConfig } from './config.ts'
+import { DATABASE_CONNECTIONS_MAX } from './constants.ts'
 import { Front } from './front.ts'
 import { openJobs } from './jobs/gateway-jobs.ts'
 import { GatewayMetrics } from './metrics.ts'
@@ -76,7 +77,9 @@ async function openGatewayAccess(
   config: GatewayConfig,
   { log, registry }: { log: Logger; registry: Registry },
 ): Promise<Access> {
-  const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
+  const database = config.DATABASE_URL
+    ? openDatabase(config.DATABASE_URL, { log }, { connectionsMax: DATABASE_CONNECTIONS_MAX })
+    : undefined
   const access = await openAccess(
     { log, registry, db: database?.db },
     {

@@ -40,6 +40,9 @@ import { createStoreMetrics } from './store/store-metrics.ts'
 import type { BlobTransfer } from './transfer/blob-transfer.ts'
 import { composeTransfer } from './transfer/compose.ts'
 
+/** The search index, revocations and audit rows: one each. */
+const DATABASE_CONNECTIONS_MAX = 3
+
 /** What every part of the node is given. */
 interface Base {
   config: DaemonConfig
@@ -67,7 +70,9 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
   try {
     const state = await NodeState.load(layout.dataDir)
     const nodeKey = await loadNodeKey(layout.dataDir)
-    const database = config.DATABASE_URL ? openDatabase(config.DATABASE_URL, { log }) : undefined
+    const database = config.DATABASE_URL
+      ? openDatabase(config.DATABASE_URL, { log }, { connectionsMax: DATABASE_CONNECTIONS_MAX })
+      : undefined
     const access = await openAccess(
       { log, registry, db: database?.db },
       {

@@ -257,6 +257,12 @@ export class DatabaseNewerError extends Error {
   readonly code = 'BZZZ_DATABASE_NEWER'
 }
 
+/** The schema lacks a migration of this release, and nobody said that it may be made here. */
+export class DatabaseOlderError extends Error {
+  override readonly name = 'DatabaseOlderError'
+  readonly code = 'BZZZ_DATABASE_OLDER'
+}
+
 export class RedisUnavailableError extends Error {
   override readonly name = 'RedisUnavailableError'
   readonly code = 'BZZZ_REDIS_UNAVAILABLE'

@@ -12,6 +12,8 @@ import { postgresLayoutOf } from '../up/postgres/initialise.ts'
 /** A command makes one query after the other. */
 const CONNECTIONS_MAX = 1
 
+export type ClusterDatabase = OpenDatabase & { url: string }
+
 /**
  * The database of the cluster: that of DATABASE_URL, or the embedded one of the data folder. No
  * connection is made yet. Null where neither is known.
@@ -19,17 +21,18 @@ const CONNECTIONS_MAX = 1
 export async function findDatabase(
   host: CommandHost,
   layout: DataLayout,
-): Promise<OpenDatabase | null> {
+): Promise<ClusterDatabase | null> {
   const url = readCliConfig(host.env).DATABASE_URL ?? (await embeddedURL(layout))
   if (url === null) return null
-  return openDatabase(url, { log: createSilentLogger() }, { connectionsMax: CONNECTIONS_MAX })
+  const log = createSilentLogger()
+  return { ...openDatabase(url, { log }, { connectionsMax: CONNECTIONS_MAX }), url }
 }
 
 /** Runs `use` with the database. @throws DatabaseUnavailableError where none is known */
 export async function withDatabase<T>(
   host: CommandHost,
   layout: DataLayout,
-  use: (database: OpenDatabase) => Promise<T>,
+  use: (database: ClusterDatabase) => Promise<T>,
 ): Promise<T> {
   const database = await findDatabase(host, layout)
   if (!database) {

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 
 import { stopAll, type Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
-import { migrateDatabase, openDatabase } from '../../shared/db/database.ts'
+import { migrateDatabase, openDatabase, requireMigrated } from '../../shared/db/database.ts'
 import { migrateQueue } from '../../shared/queue/postgres-backend.ts'
 import { VERSION } from '../../shared/version.ts'
 import type { Output } from '../host.ts'
@@ -38,6 +38,8 @@ export interface SupervisorInit extends Omit<PartsContext, 'databaseURL'> {
   token: string
   /** Null for the embedded server. */
   databaseURL: string | null
+  /** Whether that database may be migrated; the embedded one always is. */
+  migrate: boolean
 }
 
 /**
@@ -138,6 +140,11 @@ export class Supervisor {
       : (this.#init.databaseURL ?? '')
     const database = openDatabase(url, { log })
     try {
+      // One that others may use as well is changed only when told.
+      if (!this.#postgres && !this.#init.migrate) {
+        await requireMigrated(database.db)
+        return url
+      }
       const migrations = await migrateDatabase(database.db)
       if (migrations.length > 0) log.info({ migrations }, 'database migrated')
       await migrateQueue(url)

@@ -75,6 +75,7 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
       offset: request.offset,
       stackFile: config.BZZZ_STACK_FILE,
       databaseURL: config.DATABASE_URL ?? null,
+      migrate: config.BZZZ_MIGRATE,
       redisURL: config.REDIS_URL,
       marker,
       token,

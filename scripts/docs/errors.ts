@@ -244,6 +244,10 @@ const STARTS: Readonly<Record<string, Meaning>> = {
     means: 'An audit row was changed, removed, added or moved: the message names the first.',
     act: 'Compare with a backup, and find out who may write to the database.',
   },
+  BZZZ_DATABASE_OLDER: {
+    means: 'The database lacks a migration of this release.',
+    act: 'Back it up, then run `bzzz db migrate`, or start with `BZZZ_MIGRATE=true`.',
+  },
   BZZZ_DATABASE_NEWER: {
     means: 'The schema of the database is of a newer release.',
     act: 'Start that release again, or restore the backup taken before the update.',

@@ -1,14 +1,14 @@
 import { Kysely, Migrator, PostgresDialect } from 'kysely'
 import pg from 'pg'
 
-import { DatabaseNewerError, DatabaseUnavailableError } from '../errors.ts'
+import { DatabaseNewerError, DatabaseOlderError, DatabaseUnavailableError } from '../errors.ts'
 import type { Logger } from '../log/log.ts'
 import { MIGRATIONS } from './migrations.ts'
 import type { Schema } from './schema.ts'
 
 export type BzzzDatabase = Kysely<Schema>
 
-/** Connections of one pool unless its owner asks for fewer; docs/ARCHITECTURE.md adds them up. */
+/** Connections of one pool unless its owner asks for fewer; docs/SECURITY.md adds them up. */
 const POOL_CONNECTIONS_MAX = 5
 
 /** A database that does not answer a connect in this time is treated as away. */
@@ -103,17 +103,42 @@ export async function migrateDatabase(db: BzzzDatabase): Promise<readonly string
   return (results ?? []).map((result) => result.migrationName)
 }
 
-async function refuseNewer(db: BzzzDatabase, known: readonly string[]): Promise<void> {
+/**
+ * For those who must not migrate: a database of somebody else's is changed only when told.
+ * @throws DatabaseOlderError, DatabaseNewerError
+ */
+export async function requireMigrated(db: BzzzDatabase): Promise<void> {
+  const pending = await pendingMigrations(db)
+  if (pending.length === 0) return
+  throw new DatabaseOlderError(
+    `The database lacks ${pending.join(', ')}: run bzzz db migrate, or set BZZZ_MIGRATE=true.`,
+  )
+}
+
+/** Migrations that are still to be made. @throws DatabaseNewerError */
+export async function pendingMigrations(db: BzzzDatabase): Promise<readonly string[]> {
+  const known = Object.keys(MIGRATIONS)
+  await refuseNewer(db, known)
+  const applied = await appliedMigrations(db)
+  return known.filter((name) => !applied.includes(name))
+}
+
+async function appliedMigrations(db: BzzzDatabase): Promise<readonly string[]> {
   const tables = await db.introspection.getTables({ withInternalKyselyTables: true })
-  if (!tables.some((table) => table.name === 'kysely_migration')) return
-  const applied = await (db as Kysely<unknown> as Kysely<{ kysely_migration: { name: string } }>)
+  if (!tables.some((table) => table.name === 'kysely_migration')) return []
+  const rows = await (db as Kysely<unknown> as Kysely<{ kysely_migration: { name: string } }>)
     .selectFrom('kysely_migration')
     .select('name')
     .execute()
-  const unknown = applied.find((row) => !known.includes(row.name))
+  return rows.map(({ name }) => name)
+}
+
+async function refuseNewer(db: BzzzDatabase, known: readonly string[]): Promise<void> {
+  const applied = await appliedMigrations(db)
+  const unknown = applied.find((name) => !known.includes(name))
   if (unknown) {
     throw new DatabaseNewerError(
-      `The database was migrated by a newer release (${unknown.name}). Start that release.`,
+      `The database was migrated by a newer release (${unknown}). Start that release.`,
     )
   }
 }

@@ -100,7 +100,8 @@ export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
   const dataDir = init.dataDir ?? join(base!, 'data')
   const services = init.env?.['DATABASE_URL'] ? null : await servicesOf(dataDir)
   const offset = await findPortOffset(nodes)
-  const env = userEnv({ ...services?.env, ...init.env })
+  // A database that is given was made for this test.
+  const env = userEnv({ BZZZ_MIGRATE: 'true', ...services?.env, ...init.env })
   const args = ['up', '--data', dataDir, '--nodes', `${nodes}`, '--port-offset', `${offset}`]
   const child = spawnCLI([...args, '--json'], env)
   let said = ''

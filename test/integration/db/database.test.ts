@@ -1,9 +1,16 @@
 import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 
-import { migrateDatabase, openDatabase } from '../../../shared/db/database.ts'
+import { runCli } from '../../../cli/cli.ts'
+import {
+  migrateDatabase,
+  openDatabase,
+  pendingMigrations,
+  requireMigrated,
+} from '../../../shared/db/database.ts'
 import { MIGRATIONS } from '../../../shared/db/migrations.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
+import { createCommandHost } from '../../helpers/command-host.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 
 const log = createSilentLogger()
@@ -67,6 +74,31 @@ describe('database', () => {
     await migrateDatabase(db)
     await postgres.query(url, `insert into kysely_migration values ('9999-future', now()::text)`)
     await expect(migrateDatabase(db)).rejects.toMatchObject({ code: 'BZZZ_DATABASE_NEWER' })
+  })
+
+  it('is left alone by those who may not migrate it, who say what it lacks', async () => {
+    const url = await postgres.createDatabase()
+    const { db } = open(url)
+    await expect(requireMigrated(db)).rejects.toMatchObject({ code: 'BZZZ_DATABASE_OLDER' })
+    expect(await pendingMigrations(db)).toEqual(Object.keys(MIGRATIONS))
+    const tables = `select count(*)::int as count from pg_tables where schemaname = 'public'`
+    expect(await postgres.query(url, tables)).toEqual([{ count: 0 }])
+    await migrateDatabase(db)
+    await requireMigrated(db)
+    expect(await pendingMigrations(db)).toEqual([])
+  })
+
+  it('is migrated by command, once', async () => {
+    const DATABASE_URL = await postgres.createDatabase()
+    const run = async (command: string) => {
+      const { host, stdout } = createCommandHost({ DATABASE_URL })
+      expect(await runCli(['db', command], host)).toBe(0)
+      return stdout.text()
+    }
+    expect(await run('status')).toBe(`Lacks ${Object.keys(MIGRATIONS).join(', ')}.\n`)
+    expect(await run('migrate')).toBe(`Made ${Object.keys(MIGRATIONS).join(', ')}.\n`)
+    expect(await run('migrate')).toBe('Nothing was to be done.\n')
+    expect(await run('status')).toBe('Up to date.\n')
   })
 
   it('opens no more connections than it was given', async () => {
