@@ -31,6 +31,12 @@ export const BACKFILL_RECORDS_MAX = 10_000
 /** Nodes compare their heads when a peer joins, and again this often. */
 export const COMPARE_INTERVAL_MS = 30_000
 
+/** A comparison that a peer did not answer to the end is made again after as long. */
+export const COMPARE_RETRY_MS = 2_000
+
+/** Nobody waits for a comparison, so a busy peer gets the time it needs for a page. */
+export const COMPARE_TIMEOUT_MS = 10_000
+
 /** Records put into the DHT wait here; when it is full the next comparison brings them again. */
 export const ANNOUNCE_QUEUE_MAX = 10_000
 

@@ -1,8 +1,14 @@
+import { PeerUnreachableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import { recordHash } from '../../shared/record/record.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { COMPARE_INTERVAL_MS, TIPS_PER_FRAME_MAX } from './constants.ts'
+import {
+  COMPARE_INTERVAL_MS,
+  COMPARE_RETRY_MS,
+  COMPARE_TIMEOUT_MS,
+  TIPS_PER_FRAME_MAX,
+} from './constants.ts'
 import type { RecordLookup } from './record-lookup.ts'
 import type { RecordPeers } from './record-peers.ts'
 import type { RecordStore, Tip } from './record-store.ts'
@@ -18,7 +24,7 @@ export interface RecordSyncComponents {
 /**
  * Compares the ends of chains with peers: when one joins and every so often, so that a node which
  * was away learns what it missed. From the moment a peer joins until the comparison with it has
- * ended, a node asks the holders even for what it has.
+ * ended well, a node asks the holders even for what it has.
  */
 export class RecordSync implements Startable {
   readonly #components: RecordSyncComponents
@@ -26,6 +32,8 @@ export class RecordSync implements Startable {
   #loop: Promise<void> = Promise.resolve()
   #wake: () => void = () => undefined
   readonly #pending = new Set<string>()
+  /** Peers that did not answer the last comparison to its end. */
+  readonly #failed = new Set<string>()
   #fetching: Promise<unknown> | undefined
 
   constructor(components: RecordSyncComponents) {
@@ -62,11 +70,11 @@ export class RecordSync implements Startable {
       const peerIds = [...this.#pending]
       this.#pending.clear()
       for (const peerId of peerIds) await this.#compare(peerId, signal)
-      if (this.#pending.size === 0 && peerIds.length > 0) lookup.setCaughtUp(true)
+      const isDone = this.#pending.size === 0 && this.#failed.size === 0
+      if (isDone && peerIds.length > 0) lookup.setCaughtUp(true)
     }
   }
 
-  /** Until woken or, at the latest, the interval is over: then everybody is compared again. */
   /** A record has come that settles ends: those that are not here are fetched soon. */
   fetchMerged(): void {
     const signal = this.#controller?.signal
@@ -75,15 +83,26 @@ export class RecordSync implements Startable {
     this.#fetching = fetched.finally(() => (this.#fetching = undefined))
   }
 
+  /**
+   * Until woken or, at the latest, the interval is over: then everybody is compared again, and long
+   * before that those with whom it failed.
+   */
   async #sleep(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     let timer: NodeJS.Timeout | undefined
+    const isRetry = this.#failed.size > 0
     await new Promise<void>((resolve) => {
       this.#wake = resolve
-      timer = setTimeout(() => {
-        for (const peer of this.#components.mesh.peers()) this.#pending.add(peer.peerId)
-        resolve()
-      }, COMPARE_INTERVAL_MS)
+      timer = setTimeout(
+        () => {
+          for (const { peerId } of this.#components.mesh.peers()) {
+            if (!isRetry || this.#failed.has(peerId)) this.#pending.add(peerId)
+          }
+          this.#failed.clear()
+          resolve()
+        },
+        isRetry ? COMPARE_RETRY_MS : COMPARE_INTERVAL_MS,
+      )
     })
     clearTimeout(timer)
   }
@@ -95,6 +114,7 @@ export class RecordSync implements Startable {
       await this.#components.lookup.fetchMerged(signal)
       if (learnt > 0) log.info({ peerId, learnt }, 'caught up with a peer')
     } catch (error) {
+      this.#failed.add(peerId)
       if (!signal.aborted) log.debug({ peerId, err: error }, 'comparison with a peer failed')
     }
   }
@@ -109,12 +129,13 @@ export class RecordSync implements Startable {
       const { tips = [] } = await peers.ask(
         peerId,
         { op: 'tips', ...(after && { after }) },
-        { signal },
+        { signal, timeoutMs: COMPARE_TIMEOUT_MS },
       )
       for (const { name, hash } of tips) {
         if (store.byHash(hash) || !peers.holders(name).includes(mesh.self.peerId)) continue
         const [answer] = await peers.gather([peerId], { op: 'record', hash }, signal)
-        const record = answer?.records[0]
+        if (!answer) throw new PeerUnreachableError('The peer did not give a record in time.')
+        const [record] = answer.records
         if (!record || recordHash(record) !== hash) continue
         await lookup.learn(record, peerId, signal)
         learnt += 1

@@ -9,6 +9,7 @@ import { createDaemons, type Daemon, type Daemons } from '../helpers/daemons.ts'
 import { whyNoNamespaces } from '../helpers/netns.ts'
 import { Acknowledged } from './acknowledged.ts'
 import { BlobClient } from './blob-client.ts'
+import { statusOf } from './cluster-status.ts'
 import { CuttableLan, CUTS, PEER_PORT } from './cuttable-lan.ts'
 import { RecordClient } from './record-client.ts'
 import { beginFault, type FaultRow, LONG, sleep } from './rounds.ts'
@@ -167,6 +168,8 @@ async function agree(world: World, names: string[], healedMs: number): Promise<v
       if (performance.now() - healedMs > AGREE_MS_MAX) {
         const everywhere = new Set(histories.flat().map(({ record }) => record))
         row.lost += [...acknowledged].filter((record) => !everywhere.has(record)).length
+        const reach = await Promise.all(daemons.nodes.map((node) => statusOf(daemons, node)))
+        console.log(JSON.stringify(reach.map(({ node, mesh, peers }) => ({ node, mesh, peers }))))
         const seen = { heads, lacking: lacking.map((records) => records.length), seed: row.seed }
         throw new Error(`No agreement on ${name} within a minute: ${JSON.stringify(seen)}`)
       }
