@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 
 import { VERSION } from '../shared/version.ts'
+import { agentsCommand } from './commands/agents.ts'
 import { auditCommand } from './commands/audit.ts'
 import { blobCommand } from './commands/blob.ts'
 import { conflictCommands } from './commands/conflicts.ts'
@@ -46,6 +47,7 @@ function createProgram(host: CommandHost): Command {
     conflictCommands,
     blobCommand,
     nodeCommand,
+    agentsCommand,
     policyCommand,
     jobsCommand,
     scrubCommand,

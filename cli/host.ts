@@ -3,7 +3,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { Env } from '../shared/config/env.ts'
 
 /** A terminal or not, with the size that a progress bar needs. */
-export type Output = Writable & { isTTY?: boolean; columns?: number }
+export type Output = Writable & { isTTY?: boolean; columns?: number; rows?: number }
 
 /** What the entry point gives to the commands, so that none of them owns the process. */
 export interface CommandHost {

@@ -15,6 +15,7 @@ import { RecordDHT } from './dht/kad-dht.ts'
 import type { Provider } from './dht/provider.ts'
 import { composeEvents } from './events/compose.ts'
 import { HttpServer } from './http/server.ts'
+import { LastError } from './last-error.ts'
 import { createNodeLayout, type NodeLayout } from './layout.ts'
 import { FileAllowList } from './mesh/allow-list.ts'
 import { listenAddress } from './mesh/addresses.ts'
@@ -54,12 +55,15 @@ interface Base {
   access: Access
   corrupt: CorruptReports
   state: NodeState
+  lastError: LastError
   ownership: Ownership
 }
 
 /** Composes one node from its parts and starts it. */
 export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Promise<Running> {
-  const log = createLogger({ name: 'p2p-daemon', level: config.BZZZ_LOG_LEVEL }).child({
+  const lastError = new LastError()
+  const onError = (args: readonly unknown[]): void => lastError.note(args)
+  const log = createLogger({ name: 'p2p-daemon', level: config.BZZZ_LOG_LEVEL, onError }).child({
     node: config.BZZZ_NODE_NAME,
   })
   const layout = await createNodeLayout(config.BZZZ_DATA_DIR)
@@ -82,9 +86,8 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
       },
     )
     const ownership = await Ownership.load(layout.ownershipFile)
-    const base = {
-      ...{ config, log, registry, layout, nodeKey, database, access, corrupt, state, ownership },
-    }
+    const kept = { corrupt, state, ownership, lastError }
+    const base = { config, log, registry, layout, nodeKey, database, access, ...kept }
     const { parts, http } = compose(base, store)
     await startAll(parts, { signal })
     log.info({ peerId: nodeKey.peerId, port: http.port }, 'node serves')
@@ -348,7 +351,7 @@ function composeMesh({ config, log, registry, nodeKey, state, ownership }: Base)
 }
 
 function composeHttp(
-  { config, log, registry, nodeKey }: Base,
+  { config, log, registry, nodeKey, lastError }: Base,
   parts: {
     store: DiskStore
     mesh: Libp2pMesh
@@ -374,6 +377,8 @@ function composeHttp(
     pins,
     collector,
     scrubber,
+    agents: news.agents,
+    lastError,
   })
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {

@@ -43,6 +43,11 @@ export function createNodeMetrics(components: {
     })
   }
   gauge('bzzz_addresses', 'Addresses with a record on this node', (s) => s.records.addresses)
+  gauge(
+    'bzzz_peer_latency_max_seconds',
+    'Round trip to the slowest connected peer; 0 while there is none',
+    ({ peers }) => Math.max(0, ...peers.map(({ latencyMs }) => (latencyMs ?? 0) / 1000)),
+  )
   gauge('bzzz_mesh_minority', '1 while a quorum of the nodes is out of reach', (s) =>
     s.mesh.partition === 'minority' ? 1 : 0,
   )

@@ -1,3 +1,6 @@
+import type { AgentRegistry } from './agents/agent-registry.ts'
+import type { OwnAgents } from './agents/own-agents.ts'
+import type { LastError, LoggedError } from './last-error.ts'
 import type { Collector } from './lifetime/collector.ts'
 import type { Pins } from './lifetime/pins.ts'
 import type { Mesh, Peer } from './mesh/mesh.ts'
@@ -35,6 +38,10 @@ export interface NodeStatus {
   /** The collection that runs or ran last, and the hold that keeps others away. */
   gc: { state: string; outcome: string | null; reason: string | null; hold: string | null }
   database: { state: 'unused' | 'unknown' | 'up' | 'down' }
+  /** Agents registered through this node, and all that it knows of. */
+  agents: { own: number; known: number }
+  /** The last error in the log of this node since it started. */
+  lastError: LoggedError | null
 }
 
 export interface StatusComponents {
@@ -46,13 +53,15 @@ export interface StatusComponents {
   scrubber: Pick<Scrubber, 'current'>
   collector: Pick<Collector, 'current'>
   pins: Pick<Pins, 'activeHold'>
+  agents: { own: Pick<OwnAgents, 'list'>; registry: Pick<AgentRegistry, 'size'> }
+  lastError: Pick<LastError, 'current'>
 }
 
 /** What `GET /v1/status` and `bzzz status` show of this node. */
 export function createStatus(components: StatusComponents): () => Promise<NodeStatus> {
   const startedAt = performance.now()
   return async () => {
-    const { mesh, store, records, replication, searchIndex } = components
+    const { mesh, store, records, replication, searchIndex, agents, lastError } = components
     const { peerId, name, version, roles, zone, weight } = mesh.self
     const uptimeSeconds = Math.round((performance.now() - startedAt) / 1000)
     const health = store.health()
@@ -72,6 +81,8 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
       replication: await replication(),
       ...keepingStatus(components),
       database: { state: searchIndex?.state() ?? 'unused' },
+      agents: { own: agents.own.list().length, known: agents.registry.size },
+      lastError: lastError.current(),
     }
   }
 }

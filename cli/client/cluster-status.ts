@@ -6,6 +6,18 @@ import type { Connection } from './connection.ts'
 /** A part that does not answer in this time is shown as down; the others must not wait for it. */
 const STATUS_TIMEOUT_MS = 3_000
 
+const bootstrapSchema = z.looseObject({
+  nodes: z.number(),
+  connected: z.number(),
+  lastError: z.string().nullable(),
+})
+
+const lastErrorSchema = z.object({
+  at: z.string(),
+  message: z.string(),
+  code: z.string().nullable(),
+})
+
 /** What is used of `GET /v1/status`; a newer daemon may tell more. */
 const nodeStatusSchema = z.looseObject({
   node: z.looseObject({
@@ -22,12 +34,48 @@ const nodeStatusSchema = z.looseObject({
     reason: z.string().nullable(),
   }),
   peers: z.array(
-    z.looseObject({ peerId: z.string(), name: z.string(), latencyMs: z.number().nullable() }),
+    z.looseObject({
+      peerId: z.string(),
+      name: z.string(),
+      latencyMs: z.number().nullable(),
+      version: z.string().optional(),
+      roles: z.array(z.string()).optional(),
+      link: z.string().optional(),
+      connectedSinceMs: z.number().optional(),
+    }),
   ),
-  mesh: z.looseObject({ expected: z.number(), connected: z.number(), partition: z.string() }),
+  mesh: z.looseObject({
+    expected: z.number(),
+    connected: z.number(),
+    partition: z.string(),
+    bootstrap: bootstrapSchema.optional(),
+    join: z.looseObject({ state: z.string(), error: z.string().nullable() }).optional(),
+  }),
   records: z.looseObject({ addresses: z.number() }),
-  replication: z.looseObject({ owed: z.number() }),
+  replication: z.looseObject({ owed: z.number(), underReplicated: z.number() }),
   database: z.looseObject({ state: z.string() }),
+  agents: z.looseObject({ own: z.number(), known: z.number() }).optional(),
+  lastError: lastErrorSchema.nullish(),
+})
+
+/** What is used of `GET /v1/nodes`. */
+const membersSchema = z.looseObject({
+  nodes: z.array(
+    z.looseObject({
+      peerId: z.string(),
+      name: z.string(),
+      state: z.string(),
+      awaySeconds: z.number().nullable(),
+      report: z
+        .looseObject({
+          blobs: z.number(),
+          bytes: z.number(),
+          owed: z.number(),
+          underReplicated: z.number(),
+        })
+        .nullable(),
+    }),
+  ),
 })
 
 const functionsSchema = z.array(
@@ -39,12 +87,16 @@ const functionsSchema = z.array(
 )
 
 export type NodeStatus = z.output<typeof nodeStatusSchema>
+export type LastError = z.output<typeof lastErrorSchema>
+export type ListedMember = z.output<typeof membersSchema>['nodes'][number]
 export type FunctionStatus = z.output<typeof functionsSchema>[number]
 
 /** A part that answered, or why it did not. */
 export type Reached<T> = { up: true; status: T } | { up: false; error: string }
 
 export interface ClusterStatus {
+  /** Everybody in the cluster, as the first node that answered tells; null when none did. */
+  members: ListedMember[] | null
   nodes: ({ name: string; endpoint: string } & Reached<NodeStatus>)[]
   gateway: { endpoint: string } & Reached<{ functions: FunctionStatus[] }>
 }
@@ -63,7 +115,10 @@ export async function readClusterStatus(
     ask(`${gatewayURL}/system/functions`, functionsSchema),
     ...nodes.map(({ http }) => ask(`${http}/v1/status`, nodeStatusSchema)),
   ])
+  const telling = nodes.find((_, index) => reached[index]!.up)
+  const members = telling && (await ask(`${telling.http}/v1/nodes`, membersSchema))
   return {
+    members: members?.up ? members.status.nodes : null,
     nodes: nodes.map(({ name, http }, index) => {
       const answer = reached[index]!
       const told = answer.up ? answer.status.node.name : null

@@ -1,33 +1,40 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import type { Command } from 'commander'
 
 import { DaemonUnavailableError } from '../../shared/errors.ts'
-import {
-  readClusterStatus,
-  type ClusterStatus,
-  type NodeStatus,
-  type Reached,
-} from '../client/cluster-status.ts'
-import { findConnection } from '../client/connection.ts'
+import { readClusterStatus, type ClusterStatus } from '../client/cluster-status.ts'
+import { findConnection, type Connection } from '../client/connection.ts'
 import type { CommandHost } from '../host.ts'
-import { formatBytes, formatUptime, shortPeerId } from '../output/format.ts'
-import { formatPairs, formatTable } from '../output/table.ts'
+import { formatStatus } from '../output/cluster-text.ts'
 
 interface Options {
   json?: boolean
   data?: string
+  watch?: boolean
 }
+
+/** Latencies and counts change no faster than this. */
+const WATCH_INTERVAL_MS = 2_000
+
+/** To the upper left corner, then nothing below: what stays the same does not flicker. */
+const CURSOR_HOME = '\u001b[H'
+const CLEAR_SCREEN = '\u001b[2J'
+const CLEAR_BELOW = '\u001b[J'
 
 export function statusCommand(program: Command, host: CommandHost): void {
   program
     .command('status')
-    .description('show the nodes, the gateway and the database')
+    .description('show the nodes, the links between them, the gateway and the database')
     .option('--json', 'print JSON')
+    .option('--watch', 'show it again and again, until Ctrl-C')
     .option('--data <dir>', 'data folder of a local cluster')
     .action((options: Options) => status(host, options))
 }
 
 async function status(host: CommandHost, options: Options): Promise<void> {
   const connection = await findConnection(host, options.data)
+  if (options.watch) return watch(host, connection, options)
   const cluster = await readClusterStatus(connection, host.signal)
   host.stdout.write(options.json ? `${JSON.stringify(cluster)}\n` : formatStatus(cluster))
   const [first] = cluster.nodes
@@ -36,78 +43,29 @@ async function status(host: CommandHost, options: Options): Promise<void> {
   }
 }
 
-export function formatStatus(cluster: ClusterStatus): string {
-  const table = formatTable(
-    ['node', 'peer', 'role', 'peers', 'latency', 'blobs', 'stored', 'addresses', 'owed', 'up for'],
-    cluster.nodes.map((node) => rowOf(node.name, node)),
-  )
-  const problems = [
-    ...cluster.nodes.flatMap((node) => problemsOf(node).map((text) => `${node.name}: ${text}`)),
-    ...(cluster.gateway.up ? [] : [`gateway: ${cluster.gateway.error}`]),
-  ]
-  return [
-    table,
-    formatPairs([
-      ['gateway', gatewayText(cluster.gateway)],
-      ['database', databaseText(cluster)],
-      ['version', versionText(cluster)],
-    ]),
-    ...(problems.length > 0 ? [`problems\n${problems.map((text) => `  ${text}\n`).join('')}`] : []),
-  ].join('\n')
+/** A cluster that is down is shown as such and may come back. Ctrl-C is the end, no failure. */
+async function watch(host: CommandHost, connection: Connection, options: Options): Promise<void> {
+  const { stdout, signal } = host
+  const redraws = stdout.isTTY === true && !options.json
+  if (redraws) stdout.write(CLEAR_SCREEN)
+  try {
+    for (;;) {
+      const cluster = await readClusterStatus(connection, signal)
+      if (options.json) stdout.write(`${JSON.stringify(cluster)}\n`)
+      else if (redraws) stdout.write(redrawn(cluster, stdout.rows))
+      else stdout.write(`${new Date().toISOString()}\n${formatStatus(cluster)}\n`)
+      await sleep(WATCH_INTERVAL_MS, undefined, { signal })
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
 }
 
-function rowOf(name: string, node: Reached<NodeStatus>): string[] {
-  if (!node.up) return [name, '-', 'down', ...Array<string>(7).fill('-')]
-  const { node: self, store, mesh, peers, records, replication } = node.status
-  return [
-    name,
-    shortPeerId(self.peerId),
-    self.roles.join(', ') || '-',
-    `${mesh.connected} of ${mesh.expected}`,
-    latencyText(peers.map(({ latencyMs }) => latencyMs)),
-    String(store.blobs),
-    formatBytes(store.bytes),
-    String(records.addresses),
-    String(replication.owed),
-    formatUptime(self.uptimeSeconds),
-  ]
-}
-
-/** Of the slowest peer: the one that a put of three copies waits for. */
-function latencyText(latenciesMs: readonly (number | null)[]): string {
-  const known = latenciesMs.filter((ms) => ms !== null)
-  return known.length === 0 ? '-' : `${Math.max(...known).toFixed(1)} ms`
-}
-
-function problemsOf(node: Reached<NodeStatus>): string[] {
-  if (!node.up) return [node.error]
-  const { store, mesh, replication, database } = node.status
-  const missing = mesh.expected - mesh.connected
-  return [
-    ...(store.writable ? [] : [`the disk refuses writes: ${store.reason ?? 'no reason given'}`]),
-    ...(missing > 0 ? [`${missing} of ${mesh.expected} peers are not connected`] : []),
-    ...(mesh.partition === 'none' ? [] : ['it is cut off from the majority']),
-    ...(replication.owed > 0 ? [`${replication.owed} copies are still owed to other nodes`] : []),
-    ...(database.state === 'down' ? ['the database is down; addresses resolve without it'] : []),
-  ]
-}
-
-function gatewayText(gateway: ClusterStatus['gateway']): string {
-  if (!gateway.up) return `down at ${gateway.endpoint}`
-  const functions = gateway.status.functions.map(({ name, availableReplicas, replicas }) => {
-    const running = availableReplicas ?? replicas ?? 0
-    return running > 0 ? name : `${name} (down)`
-  })
-  return `${gateway.endpoint}  functions: ${functions.join(', ') || 'none'}`
-}
-
-/** One word when all nodes agree. */
-function databaseText(cluster: ClusterStatus): string {
-  const states = cluster.nodes.flatMap((node) => (node.up ? [node.status.database.state] : []))
-  return [...new Set(states)].join(', ') || 'unknown'
-}
-
-function versionText(cluster: ClusterStatus): string {
-  const versions = cluster.nodes.flatMap((node) => (node.up ? [node.status.node.version] : []))
-  return [...new Set(versions)].join(', ') || 'unknown'
+/** As much as fits: a screen that scrolls is not drawn over. */
+function redrawn(cluster: ClusterStatus, rows: number | undefined): string {
+  const time = new Date().toTimeString().slice(0, 8)
+  const lines = `bzzz status, ${time}, Ctrl-C to end\n\n${formatStatus(cluster)}`.split('\n')
+  const shown = rows === undefined ? lines : lines.slice(0, Math.max(1, rows - 1))
+  // What an earlier, longer line left behind goes with the end of each line.
+  return CURSOR_HOME + shown.map((line) => `${line}\u001b[K\n`).join('') + CLEAR_BELOW
 }

@@ -1,4 +1,4 @@
-import { pino, type DestinationStream, type Logger } from 'pino'
+import { pino, type DestinationStream, type Logger, type LoggerOptions } from 'pino'
 import { PinoPretty } from 'pino-pretty'
 
 export type { Logger } from 'pino'
@@ -27,6 +27,8 @@ export interface LogOptions {
   level?: string
   /** Readable lines for people instead of JSON for programs. Default: whether fd is a terminal. */
   pretty?: boolean
+  /** Called with what every line of level error or above is made of. */
+  onError?: (args: readonly unknown[]) => void
   /** 1 stdout, 2 stderr. Default 2: stdout belongs to the program's answer. */
   fd?: number
 }
@@ -38,8 +40,20 @@ export function createLogger(options: LogOptions): Logger {
   const destination: DestinationStream = pretty
     ? PinoPretty({ destination: fd, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' })
     : pino.destination({ fd, sync: false })
-  return pino({ ...FORM, name: options.name, level: options.level ?? 'info' }, destination)
+  const { name, level = 'info', onError } = options
+  const hooks = onError && { hooks: { logMethod: telling(onError) } }
+  return pino({ ...FORM, ...hooks, name, level }, destination)
 }
+
+/** Looks at calls on their way to the logger; children have it from their parent. */
+function telling(onError: NonNullable<LogOptions['onError']>): LogFn {
+  return function told(args, method, level) {
+    if (level >= pino.levels.values['error']!) onError(args)
+    method.apply(this, args)
+  }
+}
+
+type LogFn = NonNullable<NonNullable<LoggerOptions['hooks']>['logMethod']>
 
 /** A logger like `log` with further fields, whose lines are also given to `tap`. */
 export function createTappedLogger(

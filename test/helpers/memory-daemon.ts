@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { composeEvents } from '../../p2p-daemon/events/compose.ts'
 import { composeAgents } from '../../p2p-daemon/agents/compose.ts'
 import { createKeyFileVerifier } from '../../shared/auth/key-file.ts'
+import { LastError } from '../../p2p-daemon/last-error.ts'
 import { startAll, stopAll } from '../../shared/lifecycle.ts'
 import { createSilentLogger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
@@ -142,6 +143,8 @@ export async function startMemoryDaemon(
     pins,
     collector,
     scrubber,
+    agents,
+    lastError: new LastError(),
   })
   const http = new HttpServer(
     {
