@@ -132,6 +132,8 @@ export class Libp2pMesh implements Mesh, StreamHost {
       },
       { bootstrap: parseBootstrapAddresses(init.bootstrap ?? []) },
     )
+    // Every part that follows peers listens, once each: there are more than ten, and no leak.
+    this.#events.setMaxListeners(0)
     this.#metrics = createMeshMetrics(components.registry, {
       connections: () => this.#countConnections(),
       peers: () => this.peers(),
