@@ -155,7 +155,8 @@ function problemsOf(node: Reached<NodeStatus>): string[] {
       ? []
       : ['it is cut off from the majority: it serves reads and refuses writes']),
     ...(replication.owed > 0 ? [`${replication.owed} copies are still owed to other nodes`] : []),
-    ...(replication.underReplicated > 0
+    // Of fewer than three nodes it is known that three copies cannot be.
+    ...(replication.underReplicated > 0 && mesh.expected >= 2
       ? [`${replication.underReplicated} blobs have fewer copies than they should`]
       : []),
     ...(database.state === 'down' ? ['the database is down; addresses resolve without it'] : []),
