@@ -41,9 +41,13 @@ describe('bzzz agents', () => {
   it('shows a table for people', async () => {
     const { exitCode, stdout } = await run('agents')
     expect(exitCode).toBe(0)
-    expect(stdout).toMatch(
-      /^AGENT +ROLE +NODE +LOAD +MODELS +SKILLS +TOOLS +ENDPOINT +ENDS IN\nreviewer@apollo +lead +walnut +25 % +llama-3 +review, x{39}… +- +- +\d min\ntester@zeus +- +walnut +0 % +- +- +- +http:\/\/10.0.0.7:8100 +\d+ s\n$/,
+    const [head, reviewer, tester, ...rest] = stdout.split('\n')
+    expect(head).toMatch(/^AGENT +ROLE +NODE +LOAD +MODELS +SKILLS +TOOLS +ENDPOINT +ENDS IN$/)
+    expect(reviewer).toMatch(
+      /^reviewer@apollo +lead +walnut +25 % +llama-3 +review, x{39}… +- +- +\d min$/,
     )
+    expect(tester).toMatch(/^tester@zeus +- +walnut +0 % +- +- +- +http:\/\/10.0.0.7:8100 +\d+ s$/)
+    expect(rest).toEqual([''])
   })
 
   it('filters, asks anew, and gives everything as JSON', async () => {
