@@ -3,6 +3,9 @@ import { KiB, MiB } from '../shared/limits.ts'
 /** Topics a connector works on, calls and callbacks included; each holds a connection. */
 export const WORKERS_MAX = 16
 
+/** How often finished jobs beyond their number are removed. */
+export const TRIM_INTERVAL_MS = 30_000
+
 /** Pause before the gateway is asked again after it did not answer. */
 export const POLL_RETRY_MS = 1_000
 

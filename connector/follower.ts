@@ -3,15 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Startable } from '../shared/lifecycle.ts'
 import type { Logger } from '../shared/log/log.ts'
 import type { JobQueue } from '../shared/queue/job-queue.ts'
-import { POLL_RETRY_MS } from './constants.ts'
+import { POLL_RETRY_MS, TRIM_INTERVAL_MS } from './constants.ts'
 import type { GatewayClient } from './gateway-client.ts'
 import { NO_SUBSCRIPTIONS, readSubscriptions, type Subscriptions } from './subscriptions.ts'
 import type { Workers } from './workers.ts'
 
 export interface FollowerComponents {
   gateway: Pick<GatewayClient, 'functions'>
-  queue: Pick<JobQueue, 'syncSchedules'>
-  workers: Pick<Workers, 'reconcile'>
+  queue: Pick<JobQueue, 'syncSchedules' | 'trim'>
+  workers: Pick<Workers, 'reconcile' | 'topics'>
   log: Logger
 }
 
@@ -35,6 +35,7 @@ export class Follower implements Startable {
   #loop: Promise<void> = Promise.resolve()
   #followed = false
   #problem = ''
+  #trimmedMs = performance.now()
 
   constructor(components: FollowerComponents, init: FollowerInit) {
     this.#components = components
@@ -80,6 +81,7 @@ export class Follower implements Startable {
       this.#subscriptions = readSubscriptions(await gateway.functions(signal), this.#init)
       await workers.reconcile(this.#subscriptions)
       await queue.syncSchedules(this.#subscriptions.schedules)
+      await this.#trim()
       if (this.#problem !== '') log.info('gateway and queue are back')
       this.#problem = ''
       this.#followed = true
@@ -90,5 +92,13 @@ export class Follower implements Startable {
       if (!signal.aborted && reason !== this.#problem) log.warn({ reason }, 'not following')
       this.#problem = reason
     }
+  }
+
+  async #trim(): Promise<void> {
+    const nowMs = performance.now()
+    if (nowMs - this.#trimmedMs < TRIM_INTERVAL_MS) return
+    this.#trimmedMs = nowMs
+    const { queue, workers } = this.#components
+    for (const topic of workers.topics()) await queue.trim(topic)
   }
 }

@@ -90,7 +90,7 @@ async function list(host: CommandHost, options: Options): Promise<void> {
     job.topic,
     job.function ?? '*',
     job.cancelled && job.state === 'active' ? 'cancelling' : job.state,
-    job.progress ? `${Math.floor(job.progress.percent)} %` : '',
+    job.progress && job.state === 'active' ? `${Math.floor(job.progress.percent)} %` : '',
     `${job.attempts}/${job.attemptsMax}`,
     job.createdAt,
     oneLine(job.reason ?? ''),

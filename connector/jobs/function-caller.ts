@@ -7,6 +7,9 @@ import { GATEWAY_AWAY_DELAY_MS, RESULT_INLINE_BYTES_MAX } from '../constants.ts'
 import { isNotConnected, type GatewayClient } from '../gateway-client.ts'
 import { describeAnswer, readAnswer, verdictOf, type Answer } from './answer.ts'
 
+/** Progress; and the type without which OpenFaaS's watchdog keeps a stream back until its end. */
+const STREAMS = `${PROGRESS_MEDIA_TYPE}, application/x-ndjson;q=0.8`
+
 export interface FunctionCallerComponents {
   gateway: Pick<GatewayClient, 'call'>
   /** Keeps a body that is too large for the queue; null when nothing can. */
@@ -88,7 +91,7 @@ function headersOf(job: ActiveJob, { token }: CallOptions): Record<string, strin
   const { accept } = headers
   return {
     ...headers,
-    accept: accept ? `${accept}, ${PROGRESS_MEDIA_TYPE}` : `${PROGRESS_MEDIA_TYPE}, */*;q=0.9`,
+    accept: `${accept ?? '*/*;q=0.9'}, ${STREAMS}`,
     'x-call-id': job.id,
     // The runs of a schedule share their data, so the key of each is its id.
     'idempotency-key': idempotencyKey === '' ? job.id : idempotencyKey,

@@ -45,6 +45,8 @@ export class JobRunner {
     const { announce } = this.#components
     const answers = [...job.data.answered]
     try {
+      // Asked for while its connector was gone.
+      if (job.data.cancelled) throw cancelled()
       await this.#callAll(job, answers)
       const bad = answers.find(({ status }) => verdictOf(status) === 'bad')
       if (bad) throw new JobFinalError(finalReason(bad))
@@ -101,8 +103,8 @@ function watchJob(job: ActiveJob, timeoutMs: number): { signal: AbortSignal; sto
   }, timeoutMs)
   const poll = setInterval(() => {
     job.isCancelled().then(
-      (cancelled) => {
-        if (cancelled) ending.abort(new JobFinalError('The job was cancelled.'))
+      (wanted) => {
+        if (wanted) ending.abort(cancelled())
       },
       // The queue is away: it is asked again.
       () => undefined,
@@ -115,6 +117,10 @@ function watchJob(job: ActiveJob, timeoutMs: number): { signal: AbortSignal; sto
       clearInterval(poll)
     },
   }
+}
+
+function cancelled(): JobFinalError {
+  return new JobFinalError('The job was cancelled.')
 }
 
 /** A report that cannot be written is no reason to end the work. */

@@ -8,12 +8,21 @@ import type { Logger } from '../log/log.ts'
 import type { Backend, BullFlowProducer, BullQueue } from './backend.ts'
 import { LISTS, stateOf, toJob, type BullQueueJob } from './bull-job.ts'
 import { BullJobWorker } from './bull-job-worker.ts'
-import { ATTEMPTS_DEFAULT, CHILDREN_MAX, WAITING_COUNT_TTL_MS, WAITING_MAX } from './constants.ts'
+import {
+  ATTEMPTS_DEFAULT,
+  CHILDREN_MAX,
+  KEEP_COMPLETED_MAX,
+  KEEP_FAILED_MAX,
+  TRIM_MAX,
+  WAITING_COUNT_TTL_MS,
+  WAITING_MAX,
+} from './constants.ts'
 import { decodeCursor, encodeCursor, listPlaces } from './cursor.ts'
-import { guarded } from './guarded.ts'
+import { asUnavailable, guarded, isAway } from './guarded.ts'
 import type { Job, JobState, NewJob } from './job.ts'
 import type {
   CancelOutcome,
+  FinishedMax,
   JobHandler,
   JobPage,
   JobQueue,
@@ -39,6 +48,8 @@ export class BullJobQueue implements JobQueue {
   readonly #log: Logger
   readonly #queues = new Map<string, BullQueue>()
   readonly #waiting = new Map<string, { count: number; lookedMs: number }>()
+  /** Schedules that are no cron: as many as functions were deployed with one. */
+  readonly #refused = new Set<string>()
   #flows: BullFlowProducer | null = null
 
   constructor({ backend, log }: BullJobQueueComponents) {
@@ -162,28 +173,55 @@ export class BullJobQueue implements JobQueue {
       for (const { key } of known) {
         if (!schedules.some((one) => one.function === key)) await queue.removeJobScheduler(key)
       }
-      for (const { function: name, pattern } of schedules) {
+      for (const schedule of schedules) {
+        const { function: name, pattern } = schedule
         if (known.some((one) => one.key === name && one.pattern === pattern)) continue
-        await queue.upsertJobScheduler(
-          name,
-          { pattern, tz: 'UTC' },
-          {
-            name,
-            data: scheduleCall(name),
-            opts: { attempts: ATTEMPTS_DEFAULT, backoff: { type: BACKOFF_TYPE } },
-          },
-        )
-        this.#log.info({ function: name, pattern }, 'schedule set')
+        await this.#setSchedule(queue, schedule)
       }
     })
   }
 
-  async work(topic: string, handler: JobHandler, options: WorkOptions): Promise<JobWorker> {
+  /** One that nobody understands keeps no other from its time; it is said once. */
+  async #setSchedule(queue: BullQueue, { function: name, pattern }: JobSchedule): Promise<void> {
+    if (this.#refused.has(`${name} ${pattern}`)) return
+    const opts = { attempts: ATTEMPTS_DEFAULT, backoff: { type: BACKOFF_TYPE } }
+    const template = { name, data: scheduleCall(name), opts }
+    try {
+      await queue.upsertJobScheduler(name, { pattern, tz: 'UTC' }, template)
+      this.#log.info({ function: name, pattern }, 'schedule set')
+    } catch (error) {
+      if (isAway(error)) throw error
+      this.#refused.add(`${name} ${pattern}`)
+      this.#log.error({ function: name, pattern, err: error }, 'schedule not understood')
+    }
+  }
+
+  async trim(topic: string, keepMax: FinishedMax = KEEP_MAX): Promise<number> {
     return this.#guarded(async () => {
-      await this.#backend.prepare()
-      const components = { backend: this.#backend, log: this.#log }
-      return BullJobWorker.start(components, { topic, handler, ...options })
+      const queue = await this.#queue(topic)
+      const { completed, failed } = await countsOf(queue)
+      const over = [
+        ['completed', completed - keepMax.completed],
+        ['failed', failed - keepMax.failed],
+      ] as const
+      let removed = 0
+      for (const [state, excess] of over) {
+        if (excess <= 0) continue
+        removed += (await queue.clean(0, Math.min(excess, TRIM_MAX), state)).length
+      }
+      return removed
     })
+  }
+
+  async work(topic: string, handler: JobHandler, options: WorkOptions): Promise<JobWorker> {
+    await this.#guarded(() => this.#backend.prepare())
+    try {
+      // However long it takes: a worker that nobody waits for any more would work all the same.
+      const components = { backend: this.#backend, log: this.#log }
+      return await BullJobWorker.start(components, { topic, handler, ...options })
+    } catch (error) {
+      throw asUnavailable(error, () => this.#forget())
+    }
   }
 
   async isReady(): Promise<boolean> {
@@ -238,14 +276,18 @@ export class BullJobQueue implements JobQueue {
 
   /** After a failure of the server the objects are made anew with the next use. */
   #guarded<T>(operation: () => Promise<T>): Promise<T> {
-    return guarded(operation, () => {
-      const stale = [...this.#queues.values(), ...(this.#flows ? [this.#flows] : [])]
-      this.#queues.clear()
-      this.#flows = null
-      for (const one of stale) one.close().catch(() => undefined)
-    })
+    return guarded(operation, () => this.#forget())
+  }
+
+  #forget(): void {
+    const stale = [...this.#queues.values(), ...(this.#flows ? [this.#flows] : [])]
+    this.#queues.clear()
+    this.#flows = null
+    for (const one of stale) one.close().catch(() => undefined)
   }
 }
+
+const KEEP_MAX: FinishedMax = { completed: KEEP_COMPLETED_MAX, failed: KEEP_FAILED_MAX }
 
 /** Shown by tools of BullMQ; decides nothing. */
 function nameOf({ call, topic }: NewJob): string {

@@ -36,9 +36,12 @@ export const JOB_HEADERS_BYTES_MAX = 16 * KiB
 /** Finished jobs are kept this long, to be asked for and to recognise a repeated key. */
 export const KEEP_COMPLETED_SECONDS = 86_400
 export const KEEP_FAILED_SECONDS = 14 * 86_400
-/** And no more than this of each topic. */
+/** And no more than about this of each topic; looked at now and then. */
 export const KEEP_COMPLETED_MAX = 10_000
 export const KEEP_FAILED_MAX = 10_000
+
+/** Removed at once, so that no statement holds the queue for long. */
+export const TRIM_MAX = 1_000
 
 /** A worker that stops renewing its lock is taken for dead after this. */
 export const LOCK_MS = 30_000

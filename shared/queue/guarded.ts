@@ -14,6 +14,21 @@ const AWAY_WORDS =
  * QueueUnavailableError, after `onAway`; errors of ours pass through.
  */
 export async function guarded<T>(operation: () => Promise<T>, onAway: () => void): Promise<T> {
+  try {
+    return await withTimeout(operation)
+  } catch (error) {
+    throw asUnavailable(error, onAway)
+  }
+}
+
+/** QueueUnavailableError for what the server's absence caused, after `onAway`; else the error. */
+export function asUnavailable(error: unknown, onAway: () => void): unknown {
+  if (!isAway(error)) return error
+  onAway()
+  return new QueueUnavailableError('The queue is away; try again shortly.', { cause: error })
+}
+
+async function withTimeout<T>(operation: () => Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(
@@ -23,10 +38,6 @@ export async function guarded<T>(operation: () => Promise<T>, onAway: () => void
   })
   try {
     return await Promise.race([operation(), late])
-  } catch (error) {
-    if (!isAway(error)) throw error
-    onAway()
-    throw new QueueUnavailableError('The queue is away; try again shortly.', { cause: error })
   } finally {
     clearTimeout(timer)
   }

@@ -63,6 +63,12 @@ export interface JobSchedule {
   pattern: string
 }
 
+/** How many of them are kept of one topic. */
+export interface FinishedMax {
+  completed: number
+  failed: number
+}
+
 export type CancelOutcome = 'removed' | 'cancelling'
 
 /**
@@ -90,6 +96,8 @@ export interface JobQueue {
   cancel(id: string): Promise<CancelOutcome>
   /** Makes the schedules be these and no others. */
   syncSchedules(schedules: readonly JobSchedule[]): Promise<void>
+  /** Removes the oldest of the finished jobs that are more than may be kept. @returns how many */
+  trim(topic: string, keepMax?: FinishedMax): Promise<number>
   work(topic: string, handler: JobHandler, options: WorkOptions): Promise<JobWorker>
   isReady(): Promise<boolean>
   close(): Promise<void>

@@ -7,9 +7,7 @@ import {
   DELAY_MS_MAX,
   JOB_BODY_BYTES_MAX,
   JOB_HEADERS_BYTES_MAX,
-  KEEP_COMPLETED_MAX,
   KEEP_COMPLETED_SECONDS,
-  KEEP_FAILED_MAX,
   KEEP_FAILED_SECONDS,
   PRIORITY_MAX,
 } from './constants.ts'
@@ -72,8 +70,11 @@ function within(name: string, value: number, min: number, max: number): void {
   throw new InvalidRequestError(`The ${name} of a job is a whole number from ${min} to ${max}.`)
 }
 
-/** How long finished jobs stay; told to workers, which remove older ones as they go. */
+/**
+ * How long finished jobs stay; workers remove older ones as they go. How many is not told to them:
+ * on Postgres they would read all that are kept for each job that ends. See `trim`.
+ */
 export const RETENTION = {
-  removeOnComplete: { age: KEEP_COMPLETED_SECONDS, count: KEEP_COMPLETED_MAX },
-  removeOnFail: { age: KEEP_FAILED_SECONDS, count: KEEP_FAILED_MAX },
+  removeOnComplete: { age: KEEP_COMPLETED_SECONDS },
+  removeOnFail: { age: KEEP_FAILED_SECONDS },
 } as const

@@ -315,6 +315,7 @@ export function jobQueueSuite(
     it('keeps exactly the schedules it is told, and runs them', async () => {
       await queue.syncSchedules([
         { function: `every-${topic}`, pattern: '* * * * * *' },
+        { function: `wrong-${topic}`, pattern: 'now and then' },
         { function: `other-${topic}`, pattern: '0 0 1 1 *' },
       ])
       const runs = new Map<string, number>()
@@ -333,6 +334,24 @@ export function jobQueueSuite(
       await queue.syncSchedules([])
       const { jobs } = await queue.list({ topics: [CALLS_TOPIC], state: 'delayed', limit: 10 })
       expect(jobs).toEqual([])
+    })
+
+    it('keeps so many finished jobs, the newest', async () => {
+      await work(async (job) => {
+        if (textOf(job).startsWith('bad')) throw new JobFinalError('bad')
+        return answered()
+      }, 1)
+      const ids: string[] = []
+      for (const text of ['a', 'b', 'bad-1', 'c', 'bad-2', 'd']) {
+        const { id } = await queue.submit({ topic, call: callOf(text) })
+        await ended(id)
+        ids.push(id)
+      }
+      expect(await queue.trim(topic)).toBe(0)
+      expect(await queue.trim(topic, { completed: 2, failed: 1 })).toBe(3)
+      const { jobs } = await queue.list({ topics: [topic], limit: 10 })
+      expect(jobs.map(textOf)).toEqual(['bad-2', 'd', 'c'])
+      await expect(queue.get(ids[0]!)).rejects.toMatchObject({ code: 'BZZZ_JOB_NOT_FOUND' })
     })
 
     it('refuses what is over its limits', async () => {
