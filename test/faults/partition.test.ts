@@ -73,6 +73,8 @@ describe('three nodes and partitions of them', () => {
         envOf: (name) => ({
           BZZZ_LISTEN: lan.addressOf(name),
           BZZZ_P2P_PORT: String(PEER_PORT),
+          // Every write that a minority refuses would be a line, and hundreds are.
+          BZZZ_LOG_LEVEL: 'silent',
           DHT_BOOTSTRAP_NODES: `${lan.addressOf('node1')}:${PEER_PORT}`,
         }),
       })
