@@ -97,8 +97,9 @@ describe('GET /v1/events', () => {
   })
 
   it('tells a token of nothing that it may not read', async () => {
-    const limited = await listen('', { as: { role: 'agent', projects: ['hera'] } })
-    const blind = await listen('', { as: { scopes: ['mesh:read', 'address:read'] } })
+    const types = '?types=agent.*,record.*'
+    const limited = await listen(types, { as: { role: 'agent', projects: ['hera'] } })
+    const blind = await listen(types, { as: { scopes: ['mesh:read', 'address:read'] } })
     const one = await listen('?project=zeus')
     await register('secret@zeus')
     await writeRecord('bzzz://secret@zeus/plan.md', 'a secret')
