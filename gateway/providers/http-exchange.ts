@@ -55,9 +55,13 @@ export class HTTPExchange implements Dispatcher.DispatchHandler {
   onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
     // Early hints and the like concern this hop; the answer itself is yet to come.
     if (status < 200) return
-    this.#response.writeHead(status, passedBack(headers))
+    const response = this.#response
+    // One write for all that arrived together: a short answer as a rule, head and body and end.
+    response.cork()
+    queueMicrotask(() => response.uncork())
+    response.writeHead(status, passedBack(headers))
     // Whoever waits for events sees that the stream is open before the first one.
-    this.#response.flushHeaders()
+    response.flushHeaders()
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {

@@ -65,7 +65,7 @@ export class SecretStore {
     })
   }
 
-  /** Takes effect on running functions: they read a secret again when its file has changed. */
+  /** Replaces the file as a whole: whoever reads it meanwhile has the old value or the new. */
   async update(name: string, value: Uint8Array): Promise<void> {
     const path = this.#path(name)
     await this.#changes.run(async () => {
