@@ -21,7 +21,7 @@ const SETTLE_MS = 3000
 /** What a function may take while nobody calls it. */
 const IDLE_MIB_MAX = 60
 
-/** From `node index.mjs` to the first answer: a function as its image runs it, and a bare server. */
+/** From `node index.mjs` to the first answer: a function as in its image, and a bare server. */
 export async function run(): Promise<Row[]> {
   const dir = await mkdtemp(join(tmpdir(), 'bzzz-bench-cold-'))
   try {
