@@ -30,6 +30,14 @@ export const daemonConfigSchema = z.object({
   BZZZ_ANNOUNCE: list
     .default([])
     .describe('Multiaddrs told to peers instead of those listened on, comma separated'),
+  BZZZ_NETWORK_KEY: z
+    .string()
+    .optional()
+    .describe('Pre-shared key of the network; by default config/network.key, where it exists'),
+  BZZZ_MDNS: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe('Look for members on the local network; auto: unless it listens on loopback only'),
   DHT_BOOTSTRAP_NODES: list
     .default([])
     .describe('Nodes to dial at start: host:port or multiaddrs, comma separated'),

@@ -17,9 +17,13 @@ import { composeEvents } from './events/compose.ts'
 import { HttpServer } from './http/server.ts'
 import { LastError } from './last-error.ts'
 import { createNodeLayout, type NodeLayout } from './layout.ts'
+import { composeJoin } from './join/compose.ts'
+import { Door } from './join/door.ts'
+import { Invitations } from './join/invitations.ts'
 import { FileAllowList } from './mesh/allow-list.ts'
-import { listenAddress } from './mesh/addresses.ts'
+import { isLoopbackHost, listenAddress } from './mesh/addresses.ts'
 import { Libp2pMesh } from './mesh/libp2p-mesh.ts'
+import { NetworkKey } from './mesh/network-key.ts'
 import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
 import { agreesOnTime, reportPartition } from './mesh/partition.ts'
 import { createNodeMetrics } from './node-metrics.ts'
@@ -57,6 +61,8 @@ interface Base {
   state: NodeState
   lastError: LastError
   ownership: Ownership
+  invitations: Invitations
+  networkKey: NetworkKey
 }
 
 /** Composes one node from its parts and starts it. */
@@ -74,6 +80,8 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
   try {
     const state = await NodeState.load(layout.dataDir)
     const nodeKey = await loadNodeKey(layout.dataDir)
+    const invitations = await Invitations.load(layout.dataDir)
+    const networkKey = await NetworkKey.load(layout.dataDir, config.BZZZ_NETWORK_KEY)
     const database = config.DATABASE_URL
       ? openDatabase(config.DATABASE_URL, { log }, { connectionsMax: DATABASE_CONNECTIONS_MAX })
       : undefined
@@ -86,7 +94,7 @@ export async function startDaemon(config: DaemonConfig, signal: AbortSignal): Pr
       },
     )
     const ownership = await Ownership.load(layout.ownershipFile)
-    const kept = { corrupt, state, ownership, lastError }
+    const kept = { corrupt, state, ownership, lastError, invitations, networkKey }
     const base = { config, log, registry, layout, nodeKey, database, access, ...kept }
     const { parts, http } = compose(base, store)
     await startAll(parts, { signal })
@@ -117,7 +125,7 @@ async function openStore(
 
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
-  const { mesh, dht, isMember, nameOf, allowList, clock } = composeMesh(base)
+  const { mesh, dht, isMember, nameOf, allowList, clock, door } = composeMesh(base)
   const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
   reportPartition({ mesh, log })
   const transfer = composeTransfer(
@@ -140,9 +148,14 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const { replication, nodes } = copies
   const { provider } = providers
   const news = composeNews(base, { mesh, provider, isMember, nameOf, records, replication })
+  const join = composeJoin(
+    { ...base, mesh, door, allowList, admissions: nodes.admissions },
+    { dataDir: layout.dataDir, tokenKeysFile: base.config.BZZZ_TOKEN_KEYS_FILE },
+  )
   const scrub = composeScrubbing(base, { store, repair: replication.repair })
   const access = composeAccess(base, mesh)
-  const served = { store, mesh, replication, records, nodes, news, kept, scrub, access, policy }
+  const who = { nodes, news, join, access, policy }
+  const served = { store, mesh, replication, records, kept, scrub, ...who }
   const http = composeHttp(base, served)
   return {
     http,
@@ -171,6 +184,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       ...scrub.parts,
       ...access.parts,
       http,
+      ...join.parts,
     ],
   }
 }
@@ -309,11 +323,12 @@ function composeCopies(
   return { replication, nodes }
 }
 
-function composeMesh({ config, log, registry, nodeKey, state, ownership }: Base) {
+function composeMesh({ config, log, registry, nodeKey, networkKey, state, ownership }: Base) {
   const allowList = new FileAllowList({ log }, { dataDir: config.BZZZ_DATA_DIR })
   const isMember = (peerId: string): boolean => peerId === nodeKey.peerId || allowList.has(peerId)
+  const door = new Door({ log, registry })
   const mesh = new Libp2pMesh(
-    { log, nodeKey, allowList, registry },
+    { log, nodeKey, allowList, registry, networkKey, door },
     {
       dataDir: config.BZZZ_DATA_DIR,
       listen: [listenAddress(listenHost(config), config.BZZZ_P2P_PORT)],
@@ -325,6 +340,7 @@ function composeMesh({ config, log, registry, nodeKey, state, ownership }: Base)
         relay: config.BZZZ_NAT_RELAY,
         holePunch: config.BZZZ_NAT_HOLE_PUNCH,
       },
+      mdns: isFoundByMDNS(config),
       nodeInfo: {
         name: config.BZZZ_NODE_NAME,
         version: VERSION,
@@ -347,7 +363,7 @@ function composeMesh({ config, log, registry, nodeKey, state, ownership }: Base)
   const clock = new SteadyClock({ log, registry, isConfirmed })
   const mayStand = (record: AddressRecord): boolean => ownership.mayStand(record)
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand })
-  return { mesh, dht, isMember, nameOf, allowList, clock }
+  return { mesh, dht, isMember, nameOf, allowList, clock, door }
 }
 
 function composeHttp(
@@ -359,13 +375,15 @@ function composeHttp(
     records: ReturnType<typeof composeRecords>
     nodes: Nodes
     news: ReturnType<typeof composeNews>
+    join: ReturnType<typeof composeJoin>
     kept: ReturnType<typeof composeKept>
     scrub: ReturnType<typeof composeScrub>
     policy: ReturnType<typeof composeOwnership>
     access: ReturnType<typeof composeAccess>
   },
 ): HttpServer {
-  const { store, mesh, replication, records, nodes, news, kept, scrub, access, policy } = parts
+  const { store, mesh, replication, records, kept, scrub } = parts
+  const { nodes, news, join, access, policy } = parts
   const { pins, retention, collector } = kept.lifetime
   const { scrubber } = scrub
   const status = createStatus({
@@ -379,6 +397,7 @@ function composeHttp(
     scrubber,
     agents: news.agents,
     lastError,
+    join: join.pending,
   })
   const { onResolve } = createNodeMetrics({ registry, status })
   const routes = {
@@ -393,6 +412,7 @@ function composeHttp(
     mesh,
     nodes,
     ...news,
+    ...join.routes,
     pins,
     retention,
     collector,
@@ -421,6 +441,12 @@ function composeHttp(
 /** Where peers come in. */
 function listenHost(config: DaemonConfig): string {
   return config.BZZZ_LISTEN ?? config.BZZZ_HOST
+}
+
+/** On loopback nobody but this machine would hear it. */
+function isFoundByMDNS(config: DaemonConfig): boolean {
+  if (config.BZZZ_MDNS !== 'auto') return config.BZZZ_MDNS === 'on'
+  return !isLoopbackHost(listenHost(config))
 }
 
 /** Something that is open from its making and only needs to be closed in its turn. */

@@ -1,8 +1,10 @@
 import type { AgentRegistry } from './agents/agent-registry.ts'
 import type { OwnAgents } from './agents/own-agents.ts'
 import type { LastError, LoggedError } from './last-error.ts'
+import type { JoinState } from './join/pending-join.ts'
 import type { Collector } from './lifetime/collector.ts'
 import type { Pins } from './lifetime/pins.ts'
+import type { BootstrapState } from './mesh/dialler.ts'
 import type { Mesh, Peer } from './mesh/mesh.ts'
 import { reachOf } from './mesh/partition.ts'
 import type { ReplicationStatus } from './replication/replication-status.ts'
@@ -24,7 +26,16 @@ export interface NodeStatus {
   store: { blobs: number; bytes: number; writable: boolean; reason: string | null }
   peers: readonly Peer[]
   /** `minority`: with this one fewer than `needed` nodes are in reach; see mesh/partition.ts. */
-  mesh: { expected: number; connected: number; needed: number; partition: 'none' | 'minority' }
+  mesh: {
+    expected: number
+    connected: number
+    needed: number
+    partition: 'none' | 'minority'
+    /** Nodes of the bootstrap list; with none connected, `lastError` says why and it goes on. */
+    bootstrap: { nodes: number; connected: number; lastError: string | null }
+    /** What became of an invitation that lay there when the node started. */
+    join: JoinState
+  }
   records: { addresses: number }
   replication: ReplicationStatus
   /** The pass that runs or ran last. */
@@ -45,7 +56,10 @@ export interface NodeStatus {
 }
 
 export interface StatusComponents {
-  mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers'>
+  mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers'> & {
+    bootstrap?(): readonly BootstrapState[]
+  }
+  join?: { readonly state: JoinState } | undefined
   store: Pick<BlobStore, 'usage'> & { health(): { writable: boolean; reason: string | null } }
   records: Pick<RecordStore, 'addresses'>
   replication: () => Promise<ReplicationStatus>
@@ -76,6 +90,8 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
         connected: peers.length,
         needed,
         partition,
+        bootstrap: bootstrapStatus(mesh.bootstrap?.() ?? []),
+        join: components.join?.state ?? { state: 'none', error: null },
       },
       records: { addresses: records.addresses() },
       replication: await replication(),
@@ -85,6 +101,13 @@ export function createStatus(components: StatusComponents): () => Promise<NodeSt
       lastError: lastError.current(),
     }
   }
+}
+
+function bootstrapStatus(nodes: readonly BootstrapState[]): NodeStatus['mesh']['bootstrap'] {
+  const connected = nodes.filter((node) => node.connected).length
+  const failed = nodes.find(({ lastError }) => lastError !== null)
+  const lastError = connected > 0 || !failed ? null : `${failed.address}: ${failed.lastError}`
+  return { nodes: nodes.length, connected, lastError }
 }
 
 function keepingStatus({

@@ -315,6 +315,41 @@ export class IdempotencyMismatchError extends Error {
   readonly code = 'BZZZ_IDEMPOTENCY_MISMATCH'
 }
 
+/** No invitation at all, one that was cut when copied, or one that the inviting node never made. */
+export class InvalidInvitationError extends Error {
+  override readonly name = 'InvalidInvitationError'
+  readonly code = 'BZZZ_INVITATION_INVALID'
+}
+
+export class InvitationExpiredError extends Error {
+  override readonly name = 'InvitationExpiredError'
+  readonly code = 'BZZZ_INVITATION_EXPIRED'
+}
+
+/** It was good for one node, and another one came first. */
+export class InvitationUsedError extends Error {
+  override readonly name = 'InvitationUsedError'
+  readonly code = 'BZZZ_INVITATION_USED'
+}
+
+/** Another member has the name that a node wants to join under. */
+export class NodeNameTakenError extends Error {
+  override readonly name = 'NodeNameTakenError'
+  readonly code = 'BZZZ_NODE_NAME_TAKEN'
+}
+
+/** The node already has peers and cannot join others: clusters are not merged. */
+export class AlreadyMemberError extends Error {
+  override readonly name = 'AlreadyMemberError'
+  readonly code = 'BZZZ_NODE_ALREADY_MEMBER'
+}
+
+/** The node was given a network key, and the cluster it is to join has another one. */
+export class NetworkKeyConflictError extends Error {
+  override readonly name = 'NetworkKeyConflictError'
+  readonly code = 'BZZZ_NETWORK_KEY_CONFLICT'
+}
+
 export class FunctionNotFoundError extends Error {
   override readonly name = 'FunctionNotFoundError'
   readonly code = 'BZZZ_FUNCTION_NOT_FOUND'

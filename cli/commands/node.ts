@@ -6,6 +6,7 @@ import { findNode, type NodeClient } from '../client/node-client.ts'
 import type { CommandHost } from '../host.ts'
 import { formatBytes, formatUptime, shortPeerId } from '../output/format.ts'
 import { formatTable } from '../output/table.ts'
+import { membershipCommands } from './membership.ts'
 
 interface Options {
   json?: boolean
@@ -38,7 +39,7 @@ interface ListedNode {
 /** A drain moves gigabytes; asking more often shows nothing new. */
 const DRAIN_POLL_MS = 1_000
 
-/** `bzzz node ls|drain|remove`: who is in the cluster, and how one leaves it. */
+/** `bzzz node ls|drain|remove`: who is in the cluster, and how one leaves it; and the way in. */
 export function nodeCommand(program: Command, host: CommandHost): void {
   const node = program.command('node').description('the nodes of the cluster')
   const add = (name: string, description: string): Command =>
@@ -47,6 +48,7 @@ export function nodeCommand(program: Command, host: CommandHost): void {
       .description(description)
       .option('--json', 'print JSON')
       .option('--data <dir>', 'data folder of a local cluster')
+  membershipCommands(node, host)
   add('ls', 'list the nodes, what they hold and what is owed').action((options: Options) =>
     list(host, options),
   )

@@ -17,6 +17,7 @@ import { listTokensCommand, type ListOptions } from '../tokens/list.ts'
 import { revokeTokenCommand, type RevokeOptions } from '../tokens/revoke.ts'
 import { rotateKeyCommand } from '../tokens/rotate.ts'
 import { layoutOf, type DataLayout } from '../up/data-layout.ts'
+import { parseDuration } from './duration.ts'
 
 type WithData<T> = T & { data?: string }
 
@@ -41,8 +42,8 @@ export function tokenCommand(program: Command, host: CommandHost): void {
     .option(
       '--expires <duration>',
       'such as 12h or 90d',
-      parseLifetime,
-      parseLifetime(LIFETIME_DEFAULT),
+      parseDuration,
+      parseDuration(LIFETIME_DEFAULT),
     )
     .action((options: WithData<CreateOptions>) =>
       createTokenCommand(host, layout(host, options), options),
@@ -90,12 +91,6 @@ function parseRole(text: string): Role {
 function parseScope(text: string, previous: Scope[] | undefined): Scope[] {
   if (isScope(text)) return [...(previous ?? []), text]
   throw new InvalidArgumentError(`It is one of ${SCOPES.join(', ')}.`)
-}
-
-function parseLifetime(text: string): number {
-  const result = duration.safeParse(text)
-  if (result.success && result.data >= 1000) return result.data
-  throw new InvalidArgumentError('It is a duration such as 12h or 90d.')
 }
 
 function parseOverlap(text: string): number {

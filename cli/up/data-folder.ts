@@ -8,9 +8,11 @@ import {
   DataFolderForeignError,
   DataFolderNewerError,
   DataFolderUnwritableError,
+  InvalidConfigError,
 } from '../../shared/errors.ts'
 import { VERSION } from '../../shared/version.ts'
 import { layoutOf, type DataLayout } from './data-layout.ts'
+import { NODE_NAME_DEFAULT } from './ports.ts'
 import { PARTIAL_SUFFIX, writeDurable } from './durable-file.ts'
 
 /** The format this version writes. One that it cannot read has a higher number. */
@@ -129,6 +131,24 @@ async function readMarker(path: string): Promise<Marker> {
     )
   }
   return marker
+}
+
+/**
+ * What the first node of a folder is called, which it keeps: under another name it would begin
+ * anew, with another identity beside all it has.
+ * @throws InvalidConfigError
+ */
+export function nodeNameOf(
+  { root }: DataLayout,
+  wanted: string | undefined,
+  found: Marker | null,
+): string {
+  const isNew = found?.nodes === undefined && found?.name === undefined
+  const name = found?.name ?? (isNew ? (wanted ?? NODE_NAME_DEFAULT) : NODE_NAME_DEFAULT)
+  if (wanted === undefined || wanted === name) return name
+  throw new InvalidConfigError(
+    `The node in ${root} is called ${name}: leave --name out, or name a new folder with --data.`,
+  )
 }
 
 export function newMarker(): Marker {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { InvalidConfigError, PortInUseError } from '../../shared/errors.ts'
+import { PortInUseError } from '../../shared/errors.ts'
 import { readStackFile } from '../../shared/function/stack-file.ts'
 import { createLogger } from '../../shared/log/log.ts'
 import { checkDatabase } from '../../shared/db/database.ts'
@@ -17,13 +17,13 @@ import {
   inspectDataFolder,
   makeDataFolder,
   newMarker,
+  nodeNameOf,
   writeMarker,
-  type Marker,
 } from './data-folder.ts'
 import { layoutOf, type DataLayout } from './data-layout.ts'
 import { DataFolderLock } from './lock.ts'
 import { LogFollower } from './log-file.ts'
-import { checkPorts, NODE_NAME_DEFAULT, planPorts, type PortPlan } from './ports.ts'
+import { checkPorts, planPorts, type PortPlan } from './ports.ts'
 import { RunningFile } from './running-file.ts'
 import { formatSummary } from './summary.ts'
 import { Supervisor } from './supervisor.ts'
@@ -49,8 +49,8 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
   const startedMs = performance.now()
   const layout = layoutOf(request.dataDir)
   const found = await inspectDataFolder(request.dataDir)
-  assertSameName(layout, request.name, found)
-  const plan = await planOf(host, config, request, found)
+  const first = nodeNameOf(layout, request.name, found)
+  const plan = await planOf(host, config, { ...request, name: first }, found?.nodes)
   const meshHost = request.listen ?? config.BZZZ_LISTEN ?? config.BZZZ_HOST
   // Of a used folder the lock is asked first: it knows who holds the ports as well.
   let lock = found ? await DataFolderLock.acquire(layout) : null
@@ -60,8 +60,7 @@ export async function up(host: CommandHost, config: UpConfig, request: UpRequest
     if (config.REDIS_URL) await checkRedis(config.REDIS_URL)
     await makeDataFolder(request.dataDir)
     lock ??= await DataFolderLock.acquire(layout)
-    const name = plan.nodes[0]!.name
-    const marker = { ...(found ?? newMarker()), nodes: plan.nodes.length, name }
+    const marker = { ...(found ?? newMarker()), nodes: plan.nodes.length, name: first }
     await writeMarker(layout, marker)
     await createFolders(layout)
     const token = await ensureAdminToken(layout)
@@ -109,34 +108,14 @@ async function run(
 async function planOf(
   { env }: CommandHost,
   config: UpConfig,
-  { nodes, name, offset }: UpRequest,
-  lastTime: Marker | null,
+  { nodes, name, offset }: UpRequest & { name: string },
+  nodesLastTime: number | undefined,
 ): Promise<PortPlan> {
   const stack = await readStackFile(config.BZZZ_STACK_FILE, env)
   const functions = Object.fromEntries(
     stack.functions.flatMap(({ name, port }) => (port === null ? [] : [[name, port] as const])),
   )
-  const first = name ?? lastTime?.name
-  return planPorts({
-    nodes: nodes ?? lastTime?.nodes ?? NODES_DEFAULT,
-    ...(first !== undefined && { name: first }),
-    offset,
-    functions,
-  })
-}
-
-/** Under another name a node would begin anew, with another identity beside all it has. */
-function assertSameName(
-  layout: DataLayout,
-  name: string | undefined,
-  lastTime: Marker | null,
-): void {
-  if (name === undefined || lastTime?.nodes === undefined) return
-  const before = lastTime.name ?? NODE_NAME_DEFAULT
-  if (name === before) return
-  throw new InvalidConfigError(
-    `The node in ${layout.root} is called ${before}: leave --name out, or name a new folder with --data.`,
-  )
+  return planPorts({ nodes: nodes ?? nodesLastTime ?? NODES_DEFAULT, name, offset, functions })
 }
 
 /** The parts of a supervisor that was killed end by themselves, but not in the same moment. */

@@ -15,6 +15,7 @@ import { announceRoutes, type AnnounceRoutesOptions } from './announce.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
 import { eventRoutes, type EventRoutesOptions } from './events.ts'
 import { gcRoutes, type GCRoutesOptions } from './gc.ts'
+import { joinRoutes, type JoinRoutesOptions } from './join.ts'
 import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
 import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 import { pinRoutes, type PinRoutesOptions } from './pins.ts'
@@ -35,6 +36,7 @@ export interface HttpServerComponents extends ServiceComponents {
     NodeRoutesOptions &
     AgentRoutesOptions &
     EventRoutesOptions &
+    JoinRoutesOptions &
     PinRoutesOptions &
     GCRoutesOptions &
     QuotaRoutesOptions &
@@ -80,6 +82,7 @@ export class HttpServer implements Startable {
     await app.register(nodeRoutes, routes)
     await app.register(agentRoutes, routes)
     await app.register(eventRoutes, { ...routes, isRevoked: auth.isRevoked })
+    await app.register(joinRoutes, routes)
     await app.register(pinRoutes, routes)
     await app.register(gcRoutes, routes)
     await app.register(quotaRoutes, routes)

@@ -80,7 +80,11 @@ export function ownAddresses(addresses: readonly Multiaddr[]): string[] {
 }
 
 function isLoopback(address: Multiaddr): boolean {
-  const host = address.getComponents()[0]?.value ?? ''
+  return isLoopbackHost(address.getComponents()[0]?.value ?? '')
+}
+
+/** Only this machine gets there. */
+export function isLoopbackHost(host: string): boolean {
   return host.startsWith('127.') || host === '::1' || host === 'localhost'
 }
 

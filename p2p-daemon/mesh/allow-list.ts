@@ -50,7 +50,7 @@ export class FileAllowList implements AllowList {
   #problem: string | undefined
   #timer: NodeJS.Timeout | undefined
   #reading: Promise<void> = Promise.resolve()
-  #striking: Promise<void> = Promise.resolve()
+  #changing: Promise<void> = Promise.resolve()
 
   constructor(components: { log: Logger }, init: FileAllowListInit) {
     this.#log = components.log.child({ component: 'allow-list' })
@@ -97,19 +97,37 @@ export class FileAllowList implements AllowList {
    * @throws InvalidConfigError when the file is no allow-list
    */
   strike(isStruck: (peerId: string) => boolean): Promise<void> {
-    const struck = this.#striking.then(() => this.#strike(isStruck))
-    this.#striking = struck.catch(() => undefined)
-    return struck
+    return this.#change((names) => [...names].filter(([peerId]) => !isStruck(peerId)))
   }
 
-  async #strike(isStruck: (peerId: string) => boolean): Promise<void> {
-    await this.reload()
-    if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
-    const names = [...this.#names].filter(([peerId]) => !isStruck(peerId))
-    if (names.length === this.#names.size) return
-    const peers = names.map(([peerId, name]) => ({ peerId, name }))
-    await replaceFile(this.#path, `${JSON.stringify({ peers }, null, 2)}\n`)
-    await this.reload()
+  /**
+   * Puts peers on the list, in the file too; those that are there keep their names.
+   * @throws InvalidConfigError when the file is no allow-list, or an id is no Ed25519 peer id
+   */
+  add(peers: readonly { peerId: string; name: string }[]): Promise<void> {
+    const bad = peers.find(({ peerId }) => !isEd25519PeerId(peerId))
+    if (bad) return Promise.reject(new InvalidConfigError(`${bad.peerId} is no Ed25519 peer id.`))
+    return this.#change((names) => [
+      ...names,
+      ...peers
+        .filter(({ peerId }) => !names.has(peerId))
+        .map(({ peerId, name }): [string, string] => [peerId, name]),
+    ])
+  }
+
+  /** One change after the other, each on top of what the file says by then. */
+  #change(edit: (names: ReadonlyMap<string, string>) => [string, string][]): Promise<void> {
+    const changed = this.#changing.then(async () => {
+      await this.reload()
+      if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
+      const names = edit(this.#names)
+      if (names.length === this.#names.size) return
+      const peers = names.map(([peerId, name]) => ({ peerId, name }))
+      await replaceFile(this.#path, `${JSON.stringify({ peers }, null, 2)}\n`)
+      await this.reload()
+    })
+    this.#changing = changed.catch(() => undefined)
+    return changed
   }
 
   /** Looks at the file now instead of at the next tick. */
@@ -153,7 +171,7 @@ export class FileAllowList implements AllowList {
   }
 }
 
-function isEd25519PeerId(text: string): boolean {
+export function isEd25519PeerId(text: string): boolean {
   try {
     publicKeyOf(text)
     return true

@@ -89,6 +89,12 @@ export const INBOUND_CONNECTIONS_PER_SECOND_MAX = 100
 /** Handshakes in progress. libp2p's 10 breaks clusters that start all at once. */
 export const INBOUND_PENDING_MAX = 100
 
+/** Of our own, so that other programs' nodes on the network are not asked, and do not answer. */
+export const MDNS_SERVICE_TAG = '_bzzz-mesh._udp.local'
+
+/** How often the local network is asked who is there. */
+export const MDNS_INTERVAL_MS = 10_000
+
 /** Known addresses are written at most this often. */
 export const ADDRESS_BOOK_WRITE_DELAY_MS = 500
 

@@ -25,6 +25,16 @@ export interface DiallerComponents {
   addressesOf(peerId: string): readonly string[]
 }
 
+/** An entry of the bootstrap list. */
+export interface BootstrapState {
+  address: string
+  /** Null until somebody was reached there. */
+  peerId: string | null
+  connected: boolean
+  /** Why the last attempt failed. */
+  lastError: string | null
+}
+
 interface Target {
   /** Unknown for a bootstrap entry without one until it was reached. */
   peerId: string | undefined
@@ -34,6 +44,7 @@ interface Target {
   dialling: boolean
   /** No address was known at the last attempt; the first one that is learnt is tried at once. */
   blind: boolean
+  lastError: string | null
 }
 
 /**
@@ -80,6 +91,17 @@ export class Dialler implements Startable {
       target.attempts = 0
       target.nextAtMs = 0
     }
+  }
+
+  bootstrap(): readonly BootstrapState[] {
+    return this.#bootstrap
+      .filter(({ peerId }) => peerId !== this.#components.selfId)
+      .map((target) => {
+        const { peerId = null, lastError } = target
+        const [address = ''] = target.addresses().map(String)
+        const connected = peerId !== null && this.#components.isConnected(peerId)
+        return { address, peerId, connected, lastError: connected ? null : lastError }
+      })
   }
 
   #targets(): Target[] {
@@ -142,9 +164,11 @@ export class Dialler implements Startable {
     if (addresses.length === 0) return false
     try {
       target.peerId = await this.#components.dial(addresses, withLimit(signal))
+      target.lastError = null
       return true
     } catch (error) {
       if (signal.aborted) return true
+      target.lastError = reasonOf(error)
       if (isDialToSelf(error)) target.peerId = this.#components.selfId
       this.#components.log.debug({ err: error, addresses: addresses.map(String) }, 'dial failed')
       return false
@@ -171,11 +195,26 @@ export class Dialler implements Startable {
 }
 
 function createTarget(peerId: string | undefined, addresses: () => Multiaddr[]): Target {
-  return { peerId, addresses, attempts: 0, nextAtMs: 0, dialling: false, blind: false }
+  return {
+    peerId,
+    addresses,
+    attempts: 0,
+    nextAtMs: 0,
+    dialling: false,
+    blind: false,
+    lastError: null,
+  }
 }
 
 function withLimit(signal: AbortSignal): AbortSignal {
   return AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
+}
+
+/** Of several addresses the first one's; an error of the network is its code. */
+function reasonOf(error: unknown): string {
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error
+  if (!(inner instanceof Error)) return String(inner)
+  return 'code' in inner ? String(inner.code) : inner.message
 }
 
 /** Half to one and a half times the doubled pause. */

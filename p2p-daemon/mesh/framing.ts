@@ -1,4 +1,4 @@
-import type { Stream } from '@libp2p/interface'
+import type { MessageStream } from '@libp2p/interface'
 import { lpStream, type LengthPrefixedStream } from '@libp2p/utils'
 
 const LENGTH_BYTES = 4
@@ -16,10 +16,10 @@ const INCOMPLETE = new RangeError('The length is not complete.')
  *
  * `write` waits for a drain of its own when the window is full; `stream.onDrain()` waits only once.
  */
-export function framed(
-  stream: Stream,
+export function framed<S extends MessageStream>(
+  stream: S,
   init: { frameBytesMax: number; bufferBytesMax?: number },
-): LengthPrefixedStream<Stream> {
+): LengthPrefixedStream<S> {
   return lpStream(stream, {
     maxDataLength: init.frameBytesMax,
     maxLengthLength: LENGTH_BYTES,

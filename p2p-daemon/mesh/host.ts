@@ -1,6 +1,7 @@
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
-import type { ConnectionGater, Libp2p } from '@libp2p/interface'
+import type { ConnectionGater, Libp2p, MessageStream, PeerInfo } from '@libp2p/interface'
+import { mdns } from '@libp2p/mdns'
 import { ping, type Ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
@@ -12,17 +13,22 @@ import {
   DIAL_TIMEOUT_MS,
   INBOUND_CONNECTIONS_PER_SECOND_MAX,
   INBOUND_PENDING_MAX,
+  MDNS_SERVICE_TAG,
   PING_INTERVAL_MS,
   PING_TIMEOUT_MS,
   PINGS_MAX,
 } from './constants.ts'
 import type { NAT } from './nat.ts'
+import type { NetworkProtector } from './network-key.ts'
 import type { NodeKey } from './node-key.ts'
 
 export type Host = Libp2p<{ ping: Ping } & Record<string, unknown>>
 
 /** Makes a libp2p service from libp2p's own components, as `kadDHT(...)` returns. */
 export type ServiceFactory = NonNullable<Libp2pOptions['services']>[string]
+
+/** Makes an encrypter from libp2p's own components, as `tls()` returns. */
+export type EncrypterFactory = ReturnType<typeof tls>
 
 /** A libp2p node with TCP, TLS 1.3 and yamux, built but not started. */
 export async function createHost(init: {
@@ -31,15 +37,27 @@ export async function createHost(init: {
   /** Addresses to tell others instead of those listened on; empty: the latter. */
   announce: readonly string[]
   connectionGater: ConnectionGater
+  /** Where a network key is, or may come to be. */
+  protector?: NetworkProtector | undefined
+  /** Spoken in place of TLS by who is no member yet. */
+  door?: EncrypterFactory | undefined
+  /** Where a search of the local network is wanted: who was found, each time it answers. */
+  mdns?: { intervalMs: number; onFound: (peer: PeerInfo) => void } | undefined
   services: ReadonlyMap<string, ServiceFactory>
   nat: Pick<NAT, 'transports' | 'services'>
 }): Promise<Host> {
+  const { protector } = init
+  const encrypters = [tls(), ...(init.door ? [init.door] : [])]
   const host = await createLibp2p({
     start: false,
     privateKey: init.nodeKey.privateKey,
     addresses: { listen: [...init.listen], announce: [...init.announce] },
     transports: [tcp(), ...init.nat.transports],
-    connectionEncrypters: [tls()],
+    connectionEncrypters: protector
+      ? encrypters.map((factory) => noticing(factory, protector))
+      : encrypters,
+    ...(protector && { connectionProtector: () => protector }),
+    peerDiscovery: init.mdns ? [localSearch(init.mdns)] : [],
     streamMuxers: [yamux()],
     connectionGater: init.connectionGater,
     connectionManager: {
@@ -62,6 +80,42 @@ export async function createHost(init: {
     },
   })
   return host as unknown as Host
+}
+
+/**
+ * Not libp2p's own event of a discovery: that comes once for each peer, and who was found before
+ * it was let in would never be found again.
+ */
+function localSearch({
+  intervalMs,
+  onFound,
+}: {
+  intervalMs: number
+  onFound: (peer: PeerInfo) => void
+}): ReturnType<typeof mdns> {
+  return (components) => {
+    const search = mdns({ serviceTag: MDNS_SERVICE_TAG, interval: intervalMs })(components)
+    search.addEventListener('peer', ({ detail }) => onFound(detail))
+    return search
+  }
+}
+
+/** An encrypter is only ever asked once both sides have understood each other. */
+function noticing(factory: EncrypterFactory, protector: NetworkProtector): EncrypterFactory {
+  return (components) => {
+    const encrypter = factory(components)
+    const understood = (connection: MessageStream): MessageStream => {
+      protector.understood(connection)
+      return connection
+    }
+    return {
+      protocol: encrypter.protocol,
+      secureInbound: (connection, options) =>
+        encrypter.secureInbound(understood(connection), options),
+      secureOutbound: (connection, options) =>
+        encrypter.secureOutbound(understood(connection), options),
+    }
+  }
 }
 
 /** @throws PortInUseError, InvalidConfigError when an address cannot be listened on */

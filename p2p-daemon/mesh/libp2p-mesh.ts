@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
 
-import type { Connection, PeerId, Stream } from '@libp2p/interface'
+import type { Connection, PeerId, PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
+import type { Multiaddr } from '@multiformats/multiaddr'
 
 import { PeerUnreachableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
@@ -15,14 +16,22 @@ import {
   ANNOUNCE_DELAY_MS,
   JOIN_ANNOUNCE_DELAY_MS,
   LISTENERS_MAX,
+  MDNS_INTERVAL_MS,
   NODE_INFO_TIMEOUT_MS,
   NODE_PROTOCOL,
   REQUESTS_SERVED_MAX,
 } from './constants.ts'
-import { Dialler } from './dialler.ts'
-import { createHost, startHost, type Host, type ServiceFactory } from './host.ts'
+import { Dialler, type BootstrapState } from './dialler.ts'
+import {
+  createHost,
+  startHost,
+  type EncrypterFactory,
+  type Host,
+  type ServiceFactory,
+} from './host.ts'
 import { createMeshMetrics, type MeshMetrics } from './mesh-metrics.ts'
 import type { Mesh, NodeInfo, Peer, RequestHandler, RequestOptions } from './mesh.ts'
+import { NetworkProtector, type NetworkKey } from './network-key.ts'
 import { decodeAnnouncement, encodeAnnouncement, type Announcement } from './node-info.ts'
 import { createNAT, NAT_OFF, type NAT, type NATInit } from './nat.ts'
 import type { NodeKey } from './node-key.ts'
@@ -37,6 +46,10 @@ export interface Libp2pMeshComponents {
   /** Started and stopped with the mesh. */
   allowList: AllowList
   registry: Registry
+  /** Without it the network has no key. */
+  networkKey?: NetworkKey | undefined
+  /** Where strangers with an invitation speak; without it nobody can join. */
+  door?: { readonly encrypter: EncrypterFactory } | undefined
 }
 
 export interface Libp2pMeshInit {
@@ -50,6 +63,9 @@ export interface Libp2pMeshInit {
   dataDir: string
   nat?: NATInit
   requestTimeoutMs?: number
+  /** Looks for members on the local network, and lets itself be found. Default: no. */
+  mdns?: boolean
+  mdnsIntervalMs?: number
 }
 
 /** A peer that has said who it is. What the connection says is kept for the time it is gone. */
@@ -90,6 +106,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
   readonly #nodeKey: NodeKey
   readonly #allowList: AllowList
   readonly #metrics: MeshMetrics
+  readonly #components: Libp2pMeshComponents
   readonly #init: Libp2pMeshInit
   readonly #book: AddressBook
   readonly #dialler: Dialler
@@ -108,6 +125,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#log = components.log.child({ component: 'mesh' })
     this.#nodeKey = components.nodeKey
     this.#allowList = components.allowList
+    this.#components = components
     this.#init = init
     this.#self = { ...init.nodeInfo, peerId: components.nodeKey.peerId }
     this.#events.setMaxListeners(LISTENERS_MAX)
@@ -208,6 +226,21 @@ export class Libp2pMesh implements Mesh, StreamHost {
     return this.#host?.getMultiaddrs().map((address) => address.toString()) ?? []
   }
 
+  /** Where others may dial this node, without its peer id. */
+  announced(): readonly string[] {
+    return ownAddresses(this.#host?.getMultiaddrs() ?? [])
+  }
+
+  /** Where a listed peer can be dialled, known from elsewhere than the mesh. */
+  learn(peerId: string, addresses: readonly string[]): void {
+    this.#book.add(peerId, addresses)
+  }
+
+  /** How the entries of the bootstrap list are, but for this node itself. */
+  bootstrap(): readonly BootstrapState[] {
+    return this.#dialler.bootstrap()
+  }
+
   /** Changes what this node says about itself and tells everybody. */
   update(changes: Partial<Omit<NodeInfo, 'peerId'>>): void {
     this.#self = { ...this.#self, ...changes }
@@ -288,6 +321,9 @@ export class Libp2pMesh implements Mesh, StreamHost {
       announce: this.#init.announce ?? [],
       services: this.#services,
       nat: this.#nat,
+      door: this.#components.door?.encrypter,
+      protector: this.#createProtector(),
+      mdns: this.#init.mdns ? this.#localSearch() : undefined,
       connectionGater: createConnectionGater({
         selfId: this.#self.peerId,
         isAllowed: (peerId) => this.#isExpected(peerId),
@@ -315,6 +351,28 @@ export class Libp2pMesh implements Mesh, StreamHost {
     host.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail))
     host.addEventListener('peer:disconnect', ({ detail }) => this.#onGone(detail.toString()))
     return host
+  }
+
+  #localSearch() {
+    return {
+      intervalMs: this.#init.mdnsIntervalMs ?? MDNS_INTERVAL_MS,
+      // Of strangers the book keeps nothing.
+      onFound: ({ id, multiaddrs }: PeerInfo) =>
+        this.#book.add(id.toString(), ownAddresses(multiaddrs)),
+    }
+  }
+
+  #createProtector(): NetworkProtector | undefined {
+    const { networkKey: key } = this.#components
+    if (!key) return undefined
+    const onUnread = ({ remoteAddr, direction }: { remoteAddr: Multiaddr; direction: string }) => {
+      this.#metrics.connects.inc({ result: 'wrong_key' })
+      this.#log.warn(
+        { address: remoteAddr.toString(), direction },
+        'connection without the network key, refused',
+      )
+    }
+    return new NetworkProtector({ key, onUnread })
   }
 
   #onConnection(connection: Connection): void {
@@ -408,7 +466,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
     return encodeAnnouncement({
       node: this.#self,
       nowMs: Date.now(),
-      addresses: ownAddresses(this.#host?.getMultiaddrs() ?? []),
+      addresses: this.announced(),
       peers: others
         .map((peerId) => ({ peerId, addresses: this.#book.addressesOf(peerId) }))
         .filter(({ addresses }) => addresses.length > 0),

@@ -76,7 +76,8 @@ export async function answer(
   }
 }
 
-async function runHandler(
+/** The frame that answers a request: with what the handler returned, or with how it failed. */
+export async function runHandler(
   handler: RequestHandler,
   request: Parameters<RequestHandler>[0],
 ): Promise<Uint8Array> {
@@ -102,7 +103,8 @@ function encodeError(error: unknown): Uint8Array {
   return Buffer.concat([Uint8Array.of(STATUS_ERROR), fitting])
 }
 
-function decodeAnswer(frame: Uint8Array): Uint8Array {
+/** @throws RemoteError, ProtocolViolationError */
+export function decodeAnswer(frame: Uint8Array): Uint8Array {
   const payload = frame.subarray(1)
   if (frame[0] === STATUS_OK) return payload
   if (frame[0] !== STATUS_ERROR) {

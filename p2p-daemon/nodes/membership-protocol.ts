@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 import { ProtocolViolationError } from '../../shared/errors.ts'
-import { REMOVALS_MAX } from './constants.ts'
-import { removalSchema } from './node-state.ts'
+import { ADMISSIONS_MAX, MEMBERS_MAX, REMOVALS_MAX } from './constants.ts'
+import { admissionSchema, memberSchema, removalSchema, type ClusterMember } from './node-state.ts'
 
 const count = z.int().min(0)
 
@@ -27,11 +27,19 @@ const requestSchema = z.discriminatedUnion('op', [
     op: z.literal('remove'),
     removals: z.array(removalSchema).min(1).max(REMOVALS_MAX),
   }),
+  /** Let these in as well; those carried out before are left alone. */
+  z.strictObject({
+    op: z.literal('admit'),
+    admissions: z.array(admissionSchema).min(1).max(ADMISSIONS_MAX),
+  }),
+  /** Who is in the cluster, for a node that knows only the one it asks. */
+  z.strictObject({ op: z.literal('members') }),
   /** This node may have lost copies without knowing which: look whether it has yours. */
   z.strictObject({ op: z.literal('rescan') }),
 ])
 
 const answerSchema = z.object({ report: reportSchema })
+const membersSchema = z.object({ members: z.array(memberSchema).max(MEMBERS_MAX) })
 
 export type NodeReport = z.infer<typeof reportSchema>
 export type MembershipRequest = z.infer<typeof requestSchema>
@@ -54,6 +62,15 @@ export function decodeRequest(bytes: Uint8Array): MembershipRequest {
 /** @throws ProtocolViolationError */
 export function decodeAnswer(bytes: Uint8Array): NodeReport {
   return parse(answerSchema, bytes).report
+}
+
+/** @throws ProtocolViolationError */
+export function decodeMembers(bytes: Uint8Array): ClusterMember[] {
+  return parse(membersSchema, bytes).members
+}
+
+export function encodeMembers(members: readonly ClusterMember[]): Uint8Array {
+  return Buffer.from(JSON.stringify({ members: members.slice(0, MEMBERS_MAX) }))
 }
 
 export function encodeRequest(request: MembershipRequest): Uint8Array {

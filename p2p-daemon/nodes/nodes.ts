@@ -10,11 +10,13 @@ import type { Logger } from '../../shared/log/log.ts'
 import type { FileAllowList } from '../mesh/allow-list.ts'
 import type { Mesh, NodeInfo, RequestHandler } from '../mesh/mesh.ts'
 import type { Member, Members } from '../replication/members.ts'
+import { Admissions } from './admissions.ts'
 import { MEMBERSHIP_PROTOCOL, MEMBERSHIP_TIMEOUT_MS } from './constants.ts'
 import {
   decodeAnswer,
   decodeRequest,
   encodeAnswer,
+  encodeMembers,
   encodeRequest,
   type MembershipRequest,
   type NodeReport,
@@ -39,7 +41,7 @@ export interface NodesComponents {
   mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers' | 'request' | 'handle' | 'on'> & {
     update(changes: Partial<Omit<NodeInfo, 'peerId'>>): void
   }
-  allowList: Pick<FileAllowList, 'nameOf' | 'strike'>
+  allowList: Pick<FileAllowList, 'nameOf' | 'strike' | 'add'>
   members: Members
   state: NodeState
   /** What this node says of itself, but for draining. */
@@ -62,6 +64,7 @@ export interface NodesInit {
  * is removed learns of it from the first member it meets again.
  */
 export class Nodes {
+  readonly admissions: Admissions
   readonly #components: NodesComponents
   readonly #init: NodesInit
 
@@ -69,10 +72,11 @@ export class Nodes {
     this.#components = components
     this.#init = init
     const { mesh, log } = components
+    this.admissions = new Admissions(components)
     mesh.handle(MEMBERSHIP_PROTOCOL, this.#createServer())
     mesh.on('join', ({ peerId }) => {
       this.#greet(peerId).catch((error: Error) =>
-        log.debug({ err: error, peerId }, 'peer could not be told of removals'),
+        log.debug({ err: error, peerId }, 'peer could not be told who is in and who is not'),
       )
     })
   }
@@ -202,6 +206,7 @@ export class Nodes {
     // A node that was let in again since is not struck by an old decision.
     const removals = state.removals.filter((removal) => !expected.includes(removal.peerId))
     if (removals.length > 0) await this.#ask(peerId, { op: 'remove', removals })
+    await this.admissions.greet(peerId)
     if (this.#init.forgetful) await this.#ask(peerId, { op: 'rescan' })
   }
 
@@ -211,6 +216,8 @@ export class Nodes {
       const request = decodeRequest(payload)
       if (request.op === 'drain') await this.drain(mesh.self.peerId, request.drain)
       if (request.op === 'rescan') rescan()
+      if (request.op === 'members') return encodeMembers(this.admissions.members())
+      if (request.op === 'admit') await this.admissions.carryOut(request.admissions, peerId)
       if (request.op === 'remove') {
         log.warn({ from: peerId, removals: request.removals.length }, 'told of removed nodes')
         const isCut = (id: string): boolean => id === mesh.self.peerId || id === peerId

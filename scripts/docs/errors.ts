@@ -103,6 +103,30 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The node still holds copies that are not yet on the nodes that take its place.',
     act: 'Drain it and wait until nothing remains, or force the removal and accept the loss.',
   },
+  BZZZ_INVITATION_INVALID: {
+    means: 'It is no invitation, or the node named in it did not give it out or withdrew it.',
+    act: 'Copy the whole line again, or ask for a new one: `bzzz node invite`.',
+  },
+  BZZZ_INVITATION_EXPIRED: {
+    means: 'The time in which the invitation could be used is over.',
+    act: 'Ask for a new one: `bzzz node invite`.',
+  },
+  BZZZ_INVITATION_USED: {
+    means: 'The invitation was good for one node, and another one has used it.',
+    act: 'Ask for one of your own. When nobody else was to join, look at `bzzz node ls`.',
+  },
+  BZZZ_NODE_NAME_TAKEN: {
+    means: 'Another member has the name under which the node wants to join.',
+    act: 'Start the node under another name in a new data folder: `bzzz up --name`.',
+  },
+  BZZZ_NODE_ALREADY_MEMBER: {
+    means: 'The node has peers that the cluster does not have; clusters are not merged.',
+    act: 'Remove it from its cluster first, or join with a new node.',
+  },
+  BZZZ_NETWORK_KEY_CONFLICT: {
+    means: 'The node was configured with another network key than the cluster has.',
+    act: 'Give it the key of the cluster, or none: the invitation brings it.',
+  },
   BZZZ_BODY_TOO_LARGE: {
     means: 'The body is over the limit of the route.',
     act: 'Send JSON as a command and content as a stream.',

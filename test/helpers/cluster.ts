@@ -24,6 +24,8 @@ const STOP_TIMEOUT_MS = 30_000
 
 export interface ClusterInit {
   nodes?: number
+  /** More of the command line: `--name ironwood`. */
+  args?: readonly string[]
   /** An existing data folder; it is left alone by `dispose`. Default: a new one, removed. */
   dataDir?: string
   env?: Record<string, string>
@@ -103,7 +105,7 @@ export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
   // A database that is given was made for this test.
   const env = userEnv({ BZZZ_MIGRATE: 'true', ...services?.env, ...init.env })
   const args = ['up', '--data', dataDir, '--nodes', `${nodes}`, '--port-offset', `${offset}`]
-  const child = spawnCLI([...args, '--json'], env)
+  const child = spawnCLI([...args, ...(init.args ?? []), '--json'], env)
   let said = ''
   child.stderr!.on('data', (chunk: Buffer) => (said += chunk.toString()))
   const exited = once(child, 'exit') as Promise<[number | null]>

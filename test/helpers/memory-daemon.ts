@@ -12,7 +12,11 @@ import { Registry } from '../../shared/metrics/metrics.ts'
 import { composeRevocations } from '../../p2p-daemon/access/compose.ts'
 import { HttpServer } from '../../p2p-daemon/http/server.ts'
 import { SYSTEM_CLOCK } from '../../p2p-daemon/clock.ts'
+import { composeJoin } from '../../p2p-daemon/join/compose.ts'
+import { Door } from '../../p2p-daemon/join/door.ts'
+import { Invitations } from '../../p2p-daemon/join/invitations.ts'
 import { FileAllowList } from '../../p2p-daemon/mesh/allow-list.ts'
+import { NetworkKey } from '../../p2p-daemon/mesh/network-key.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
 import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
 import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
@@ -58,10 +62,11 @@ export async function startMemoryDaemon(
       repairBytesPerSecond: 64 * 1024 * 1024,
     },
   )
+  const allowList = new FileAllowList({ log }, { dataDir: dir })
   const nodes = new Nodes(
     {
       mesh,
-      allowList: new FileAllowList({ log }, { dataDir: dir }),
+      allowList,
       members: replication.members,
       state: await NodeState.load(dir),
       report: async () => ({ ...(await replication.status()), ...(await store.usage()) }),
@@ -133,6 +138,19 @@ export async function startMemoryDaemon(
     { mesh, log },
     { file: join(dir, 'revocations.json'), tokenKeysFile: tokens.keysFile },
   )
+  const { routes: joinRoutes } = composeJoin(
+    {
+      mesh,
+      door: new Door({ log, registry }),
+      allowList,
+      admissions: nodes.admissions,
+      invitations: await Invitations.load(dir),
+      networkKey: await NetworkKey.load(dir),
+      nodeKey,
+      log,
+    },
+    { dataDir: dir, tokenKeysFile: tokens.keysFile },
+  )
   const health = () => ({ writable: true, reason: null })
   const status = createStatus({
     mesh,
@@ -167,6 +185,7 @@ export async function startMemoryDaemon(
         nodes,
         agents,
         events,
+        ...joinRoutes,
         pins,
         retention,
         collector,

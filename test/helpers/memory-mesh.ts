@@ -164,6 +164,12 @@ export class MemoryMesh implements Mesh {
     throw new PeerUnreachableError('cut')
   }
 
+  announced(): readonly string[] {
+    return ['/ip4/127.0.0.1/tcp/1']
+  }
+
+  learn(): void {}
+
   update(changes: Partial<Omit<NodeInfo, 'peerId'>>): void {
     this.self = { ...this.self, ...changes }
   }

@@ -62,6 +62,7 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'GET /v1/peers': 'nodes belong to no project',
   'GET /v1/status': 'nodes belong to no project',
   'GET /v1/nodes': 'nodes belong to no project',
+  'GET /v1/node': 'nodes belong to no project',
   'GET /v1/policy/ownership': 'nodes belong to no project',
   'POST /': 'a job is done under the token that submitted it',
   'GET /:id': 'a job is shown to its owner',
