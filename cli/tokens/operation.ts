@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 
 import { createEntry, hashArguments, type AuditEvent } from '../../shared/audit/audit-entry.ts'
@@ -22,7 +23,7 @@ export async function recordOperation(
 ): Promise<void> {
   const { action, resource, given } = operation
   const event: Omit<AuditEvent, 'component'> = {
-    actor: `local:${host.env['USER'] ?? host.env['LOGNAME'] ?? ''}`,
+    actor: `local:${host.env['USER'] ?? accountName()}`,
     tokenId: '',
     remote: '',
     action,
@@ -42,4 +43,13 @@ export async function recordOperation(
   await audit.start()
   audit.record(event)
   await audit.stop()
+}
+
+/** A container may run under a number that has no name. */
+function accountName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return 'unknown'
+  }
 }

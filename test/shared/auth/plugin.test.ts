@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
+import type { Auditor } from '../../../shared/auth/audited.ts'
 import { createKeyFileVerifier } from '../../../shared/auth/key-file.ts'
 import { authPlugin, requireProject } from '../../../shared/auth/plugin.ts'
+import { AuditUnavailableError } from '../../../shared/errors.ts'
 import { createService } from '../../../shared/http/service.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
 import { Registry } from '../../../shared/metrics/metrics.ts'
@@ -141,5 +143,85 @@ describe('auth plugin', () => {
       expect(await ask('/drain', viewer, { method: 'POST' })).toMatchObject({ status: 403 })
     }
     expect(await ask('/blobs', '')).toMatchObject({ status: 401 })
+  })
+})
+
+describe('auth plugin with an audit', () => {
+  type Told = Parameters<Auditor['record']>[0]
+
+  let told: Told[]
+  let room: boolean
+  let audited: FastifyInstance
+
+  beforeEach(async () => {
+    told = []
+    room = true
+    audited = createService({ log: createSilentLogger(), registry: new Registry() })
+    const assertRoom = () => {
+      if (!room) throw new AuditUnavailableError('no room', 5)
+    }
+    await audited.register(authPlugin, {
+      verify: await createKeyFileVerifier(tokens.keysFile),
+      audit: { assertRoom, record: (event) => void told.push(event) },
+    })
+    const write = { scope: 'blob:write' } as const
+    audited.put('/thing/:id', { config: write }, () => ({ fine: true }))
+    audited.get('/thing/:id', { config: { scope: 'blob:read' } }, () => ({ fine: true }))
+    audited.post('/search', { config: { ...write, audit: false } }, () => ({ fine: true }))
+    const secret = { ...write, audit: 'no-arguments' } as const
+    audited.post('/secret', { config: secret }, () => ({ fine: true }))
+    audited.post('/open', { config: { public: true } }, () => ({ fine: true }))
+  })
+
+  afterEach(() => audited.close())
+
+  async function send(method: 'GET' | 'PUT' | 'POST', url: string, token: string, payload = {}) {
+    const headers = { authorization: `Bearer ${token}` }
+    const body = method === 'GET' ? {} : { payload }
+    return (await audited.inject({ method, url, headers, ...body })).statusCode
+  }
+
+  it('tells of what may change something, under the name of who asked for it', async () => {
+    const token = await tokens.create({ role: 'agent' })
+    expect(await send('PUT', '/thing/7', token)).toBe(200)
+    expect(await send('GET', '/thing/7', token)).toBe(200)
+    expect(await send('POST', '/search', token)).toBe(200)
+    expect(await send('POST', '/open', token)).toBe(200)
+    expect(await send('POST', '/nowhere', token)).toBe(404)
+    const viewer = await tokens.create({ role: 'viewer', subject: 'bob' })
+    expect(await send('PUT', '/thing/8', viewer)).toBe(403)
+    expect(await send('PUT', '/thing/9', 'bzzz_bad')).toBe(401)
+    const id = tokens.idOf(token)
+    expect(told).toMatchObject([
+      {
+        actor: 'test',
+        tokenId: id,
+        action: 'PUT /thing/:id',
+        resource: '/thing/7',
+        outcome: 'allow',
+      },
+      { actor: 'bob', resource: '/thing/8', outcome: 'deny', status: 403 },
+      { actor: '', tokenId: '', resource: '/thing/9', outcome: 'deny', status: 401 },
+    ])
+  })
+
+  it('hashes what was given, and secrets not at all', async () => {
+    const token = await tokens.create({ role: 'agent' })
+    for (const given of [{ a: 1 }, { a: 2 }, { a: 1 }]) await send('PUT', '/thing/7', token, given)
+    const hashes = told.map(({ argumentsHash }) => argumentsHash)
+    expect(hashes[0]).toMatch(/^[0-9a-f]{64}$/)
+    expect(hashes[1]).not.toBe(hashes[0])
+    expect(hashes[2]).toBe(hashes[0])
+    await send('POST', '/secret', token, { value: 'hunter2' })
+    expect(told.at(-1)).toMatchObject({ action: 'POST /secret', argumentsHash: '' })
+  })
+
+  it('refuses what it could not write down before it is done, and reads go on', async () => {
+    const token = await tokens.create({ role: 'agent' })
+    room = false
+    expect(await send('PUT', '/thing/7', token)).toBe(503)
+    expect(await send('PUT', '/thing/7', 'bzzz_bad')).toBe(503)
+    expect(await send('GET', '/thing/7', token)).toBe(200)
+    expect(told).toEqual([])
   })
 })
