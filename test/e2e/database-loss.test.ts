@@ -9,13 +9,15 @@ import { clientOf, makeTempDir, runCLI, startCluster, type Cluster } from '../he
 
 let folder: string
 let server: EmbeddedPostgres
+let databaseURL: string
 let cluster: Cluster
 
 beforeAll(async () => {
   folder = await makeTempDir()
   server = createServer(false)
   // A server of its own, so that it can be stopped and stays stopped.
-  cluster = await startCluster({ nodes: 3, env: { DATABASE_URL: await server.start() } })
+  databaseURL = await server.start()
+  cluster = await startCluster({ nodes: 3, env: { DATABASE_URL: databaseURL } })
 })
 
 afterAll(async () => {
@@ -77,5 +79,37 @@ describe('a database that is away', () => {
     await expect
       .poll(databaseStates, { timeout: 60_000, interval: 500 })
       .toEqual(['up', 'up', 'up'])
+  })
+
+  it('keeps no revocation from reaching everybody, and loses no audit row', async () => {
+    const client = clientOf(cluster)
+    const run = async (...args: string[]) => {
+      const env = { DATABASE_URL: databaseURL }
+      const ran = await runCLI([...args, '--data', cluster.dataDir], { env })
+      expect(ran.exitCode, ran.stderr).toBe(0)
+      return ran.stdout
+    }
+    const token = (await run('token', 'create', '--subject', 'scout')).trim()
+    const statuses = (authorization: string) =>
+      Promise.all(
+        [
+          `${client.resolveURL}/me@away/a.txt`,
+          ...[0, 1, 2].map((index) => `${client.nodeURL(index)}/v1/peers`),
+        ].map(async (url) => (await client.get(url, { authorization })).status),
+      )
+    expect(await statuses(`Bearer ${token}`)).toEqual([200, 200, 200, 200])
+    await server.stop()
+
+    await run('token', 'revoke', token)
+    await expect
+      .poll(() => statuses(`Bearer ${token}`), { timeout: 60_000, interval: 500 })
+      .toEqual([401, 401, 401, 401])
+    expect(await statuses(`Bearer ${cluster.token}`)).toEqual([200, 200, 200, 200])
+    await client.putWell('me@away/c.txt', 'written down later')
+
+    await server.start()
+    const rows = () => run('audit', 'ls', '--action', 'PUT /*')
+    await expect.poll(rows, { timeout: 60_000, interval: 500 }).toContain('/me@away/c.txt')
+    expect(await run('audit', 'verify')).toMatch(/^chain +whole\n/)
   })
 })
