@@ -16,8 +16,8 @@ export interface DiallerComponents {
   selfId: string
   /** Resolves to the peer id that was found at one of the addresses. */
   dial(addresses: Multiaddr[], signal: AbortSignal): Promise<string>
-  /** Reaches the peer through another one; false where nobody could carry the connection. */
-  dialRelayed?(peerId: string, signal: AbortSignal): Promise<boolean>
+  /** Reaches the peer through another one, if there is one. */
+  dialRelayed?(peerId: string, signal: AbortSignal): Promise<void>
   /** Directly: a peer that is reached through a relay is still dialled. */
   isConnected(peerId: string): boolean
   /** Peers that should be here, with what is known of their addresses. */
@@ -144,19 +144,16 @@ export class Dialler implements Startable {
 
   async #dial(target: Target, signal: AbortSignal): Promise<void> {
     const addresses = target.addresses()
+    if (target.blind && addresses.length > 0) target.attempts = 0
     target.blind = addresses.length === 0
     target.dialling = true
-    let tried = !target.blind
     try {
-      if (!(await this.#dialDirect(target, addresses, signal))) {
-        tried = (await this.#dialRelayed(target, signal)) || tried
-      }
+      const isThere = await this.#dialDirect(target, addresses, signal)
+      if (!isThere) await this.#dialRelayed(target, signal)
     } finally {
       target.dialling = false
-      if (tried) {
-        target.nextAtMs = Date.now() + pauseAfter(target.attempts)
-        target.attempts += 1
-      }
+      target.nextAtMs = Date.now() + pauseAfter(target.attempts)
+      target.attempts += 1
     }
   }
 
@@ -175,16 +172,13 @@ export class Dialler implements Startable {
     }
   }
 
-  /** True when there was somebody to ask, whether it helped or not. */
-  async #dialRelayed({ peerId }: Target, signal: AbortSignal): Promise<boolean> {
+  async #dialRelayed({ peerId }: Target, signal: AbortSignal): Promise<void> {
     const { selfId, log } = this.#components
-    if (peerId === undefined || peerId === selfId) return false
+    if (peerId === undefined || peerId === selfId) return
     try {
-      const dialled = this.#components.dialRelayed?.(peerId, withLimit(signal))
-      return (await dialled) ?? false
+      await this.#components.dialRelayed?.(peerId, withLimit(signal))
     } catch (error) {
       if (!signal.aborted) log.debug({ err: error, peerId }, 'dial through relays failed')
-      return true
     }
   }
 

@@ -420,16 +420,14 @@ export class Libp2pMesh implements Mesh, StreamHost {
     connection.abort(reason)
   }
 
-  /** Only for a peer that is not here at all; false where no relay is in reach. */
-  async #dialRelayed(peerId: string, signal: AbortSignal): Promise<boolean> {
+  /** Only for a peer that is not here at all. */
+  async #dialRelayed(peerId: string, signal: AbortSignal): Promise<void> {
     const { relays } = this.#nat
-    if (!relays || !this.#host || this.#connectionTo(peerId)) return false
+    if (!relays || !this.#host || this.#connectionTo(peerId)) return
     const host = this.#host
     await this.reserveRelay()
     const addresses = await relays.addressesTo(host, peerId)
-    if (addresses.length === 0) return false
-    await host.dial(addresses, { signal })
-    return true
+    if (addresses.length > 0) await host.dial(addresses, { signal })
   }
 
   #onGone(peerId: string): void {
