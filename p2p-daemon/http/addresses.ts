@@ -90,7 +90,7 @@ export async function addressRoutes(
     const page = await lookup.history(name, { before, limit }, abandonedSignal(reply))
     reply.header('bzzz-served-by', selfId)
     const oldest = page.at(-1)
-    const next = page.length === limit && oldest && oldest.version > 1 ? oldest.version : null
+    const next = oldest && oldest.version > 1 ? oldest.version : null
     return { records: page.map(toRecordJSON), next }
   })
 

@@ -171,9 +171,16 @@ export class RecordStore {
     return found && this.version(name, found.version)
   }
 
-  /** Newest first, forks included, below `before`. */
+  /**
+   * Newest first, forks included, below `before`. The next page begins below the last version of
+   * this one, so a version comes whole, and a page may be shorter than `limit` though there is more.
+   */
   history(name: string, before: number, limit: number): AddressRecord[] {
-    return this.#statements.page.all(name, before, limit).map(decodeRow)
+    const records = this.#statements.page.all(name, before, limit + 1).map(decodeRow)
+    if (records.length <= limit) return records
+    const first = records.pop()
+    const whole = records.filter(({ version }) => version !== first?.version)
+    return whole.length > 0 ? whole : records
   }
 
   /** How many ends beside the head's: 0 where history is one chain or the rest was merged. */

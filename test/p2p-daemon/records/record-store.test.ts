@@ -90,6 +90,27 @@ describe('record-store', () => {
     )
   })
 
+  it('pages through a history with forks and leaves none of them out', () => {
+    const base = make({ version: 1, previous: null })
+    const forks = [1, 2, 3].map((fork) =>
+      make({ version: 2, previous: recordHash(base), timestampMs: 1_700_000_000_000 + fork }),
+    )
+    const head = make({ version: 3, previous: recordHash(forks[0]!) })
+    const all = [base, ...forks, head]
+    for (const record of all) store.add(record)
+    for (const limit of [1, 2, 3, 4, 5]) {
+      const seen = new Set<string>()
+      for (let before = Number.MAX_SAFE_INTEGER; ;) {
+        const page = store.history(NAME, before, limit)
+        for (const record of page) seen.add(recordHash(record))
+        if (page.length === 0) break
+        before = page.at(-1)!.version
+      }
+      // More ends of one version than fit on a page are not to be had.
+      expect(seen.size).toBe(limit < 3 ? 2 + limit : all.length)
+    }
+  })
+
   it('does not let one address settle the ends of another', () => {
     const [left, right] = [1, 2].map((n) =>
       make({ version: 1, previous: null, timestampMs: 1_700_000_000_000 + n }),
