@@ -173,7 +173,7 @@ export class RecordStore {
 
   /**
    * Newest first, forks included, below `before`. The next page begins below the last version of
-   * this one, so a version comes whole, and a page may be shorter than `limit` though there is more.
+   * this one, so a version comes whole, and a page may be shorter than `limit` with more to come.
    */
   history(name: string, before: number, limit: number): AddressRecord[] {
     const records = this.#statements.page.all(name, before, limit + 1).map(decodeRow)
