@@ -16,8 +16,8 @@ beforeAll(async () => {
   const BZZZ_TOKEN = await daemon.tokens.create()
   env = { BZZZ_TOKEN, BZZZ_ENDPOINT: daemon.url, BZZZ_GATEWAY_URL: NOWHERE }
   const capabilities = { skills: ['review', 'x'.repeat(60)], models: ['llama-3'], tools: [] }
-  await register('reviewer@apollo', { role: 'lead', capabilities, load: 0.25, lease: '2m' })
-  await register('tester@zeus', { endpoint: 'http://10.0.0.7:8100' })
+  await register('reviewer@apollo', { role: 'lead', capabilities, load: 0.25, lease: '1h' })
+  await register('tester@zeus', { endpoint: 'http://10.0.0.7:8100', lease: '1h' })
 })
 
 afterAll(() => daemon.close())
@@ -44,9 +44,11 @@ describe('bzzz agents', () => {
     const [head, reviewer, tester, ...rest] = stdout.split('\n')
     expect(head).toMatch(/^AGENT +ROLE +NODE +LOAD +MODELS +SKILLS +TOOLS +ENDPOINT +ENDS IN$/)
     expect(reviewer).toMatch(
-      /^reviewer@apollo +lead +walnut +25 % +llama-3 +review, x{39}… +- +- +\d min$/,
+      /^reviewer@apollo +lead +walnut +25 % +llama-3 +review, x{39}… +- +- +(1 h|59 min)$/,
     )
-    expect(tester).toMatch(/^tester@zeus +- +walnut +0 % +- +- +- +http:\/\/10.0.0.7:8100 +\d+ s$/)
+    expect(tester).toMatch(
+      /^tester@zeus +- +walnut +0 % +- +- +- +http:\/\/10.0.0.7:8100 +(1 h|59 min)$/,
+    )
     expect(rest).toEqual([''])
   })
 

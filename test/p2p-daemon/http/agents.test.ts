@@ -74,7 +74,7 @@ describe('/v1/agents', () => {
   })
 
   it('lists in pages, also what is asked anew', async () => {
-    for (const name of ['one', 'three', 'two']) await put(`${name}@pages`)
+    for (const name of ['one', 'three', 'two']) await put(`${name}@pages`, { lease: '1h' })
     const headers = { 'cache-control': 'no-cache' }
     const first = await call('?project=pages&limit=2', { headers })
     expect(first.body.agents.map(({ name }: { name: string }) => name)).toEqual(['one', 'three'])
@@ -85,8 +85,8 @@ describe('/v1/agents', () => {
   })
 
   it('shows and changes nothing outside of the projects of a token', async () => {
-    await put('secret@zeus')
-    await put('open@hera')
+    await put('secret@zeus', { lease: '1h' })
+    await put('open@hera', { lease: '1h' })
     const as = { projects: ['hera*'], role: 'agent' as const }
     const seen = (await call('?limit=500', { as })).body.agents
     expect(seen.map(({ agent }: { agent: string }) => agent)).toEqual(['open@hera'])

@@ -37,7 +37,7 @@ async function send(path: string, init: { method: string; body?: object }): Prom
 }
 
 const register = (agent: string, body: object = {}) =>
-  send(`/v1/agents/${agent}`, { method: 'PUT', body })
+  send(`/v1/agents/${agent}`, { method: 'PUT', body: { lease: '1h', ...body } })
 
 async function writeRecord(address: string, content: string): Promise<void> {
   const headers = { authorization: `Bearer ${admin}` }
@@ -78,12 +78,12 @@ describe('GET /v1/events', () => {
   it('goes on where a reader left, without a gap, and tells one there is', async () => {
     const first = await listen('?types=agent.*')
     await register('one@resume')
-    await until(() => first.events.length === 1, 'the first event')
+    await first.first('agent.registered')
     await first.close()
     await register('two@resume')
     await register('three@resume')
     const second = await listen('?types=agent.*', { lastEventId: first.lastEventId })
-    await until(() => second.events.length === 2, 'the two that were missed')
+    await second.first('agent.registered', ({ agent }) => agent === 'three@resume')
     expect(agentsOf(second)).toEqual(['two@resume', 'three@resume'])
 
     const stranger = await listen('', { lastEventId: 'before-1' })
