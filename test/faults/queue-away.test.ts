@@ -66,7 +66,11 @@ describe('the queue away under load', () => {
         rounds: { short: 1, long: 1 },
       })
       const server = await startQueueServer()
-      const cluster = await startJobCluster({ worker: { handler: HANDLER } }, {}, server)
+      const cluster = await startJobCluster(
+        { worker: { handler: HANDLER } },
+        { BZZZ_JOB_LOCK: '2s' },
+        server,
+      )
       const counts: Counts = { accepted: new Map(), refused: 0, served: 0, wrong: [] }
       try {
         let loading = true

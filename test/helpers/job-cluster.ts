@@ -75,7 +75,8 @@ export async function startJobCluster(
     BZZZ_GATEWAY_URL: url,
     BZZZ_TOKEN: admin,
     BZZZ_CONNECTOR_PORT: '0',
-    BZZZ_JOB_LOCK: '2s',
+    // Longer than a busy machine keeps this process waiting: a lost lock is another call.
+    BZZZ_JOB_LOCK: '10s',
     BZZZ_POLL_INTERVAL: '200ms',
     BZZZ_STOP_TIMEOUT: '1s',
     ...env,
