@@ -11,7 +11,7 @@ import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
 import { daemonConfigSchema } from '../../p2p-daemon/config.ts'
 import { duration, size } from '../../shared/config/env.ts'
-import { accessConfigSchema } from '../../shared/auth/access.ts'
+import { accessConfigSchema } from '../../shared/auth/config.ts'
 import { hostConfigSchema, serveConfigSchema } from '../../shared/function/config.ts'
 import { GiB, KiB, MiB } from '../../shared/limits.ts'
 

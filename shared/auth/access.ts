@@ -1,12 +1,12 @@
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
 
 import { AuditLog } from '../audit/audit-log.ts'
-import { list, parseEnv } from '../config/env.ts'
+import { parseEnv } from '../config/env.ts'
 import { openDatabase, type BzzzDatabase } from '../db/database.ts'
 import type { FunctionContext } from '../function/function.ts'
 import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
+import { accessConfigSchema } from './config.ts'
 import { createKeyFileVerifier, readTokenKeys } from './key-file.ts'
 import { authPlugin, type AuthComponents } from './plugin.ts'
 import { DaemonSource, databaseSource } from './revocation-sources.ts'
@@ -14,19 +14,6 @@ import { Revocations } from './revocations.ts'
 
 /** Revocations and audit rows of one function: one reads a list while the other writes rows. */
 const FUNCTION_CONNECTIONS_MAX = 2
-
-/** What decides about the access to a function. */
-export const accessConfigSchema = z.object({
-  BZZZ_TOKEN_KEYS_FILE: z.string().describe('JWK set with the public keys of the cluster’s tokens'),
-  BZZZ_ENDPOINT: list
-    .default(['http://127.0.0.1:9000'])
-    .describe('HTTP addresses of the daemons, the own node’s first, comma separated'),
-  DATABASE_URL: z.string().optional().describe('PostgreSQL for revoked tokens and audit rows'),
-  BZZZ_AUDIT_SPOOL_DIR: z
-    .string()
-    .optional()
-    .describe('Folder for audit rows while PostgreSQL is away; without it they wait in memory'),
-})
 
 export interface AccessComponents {
   log: Logger
