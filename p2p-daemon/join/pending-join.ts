@@ -2,11 +2,18 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { PeerUnreachableError } from '../../shared/errors.ts'
+import { InvalidInvitationError, PeerUnreachableError } from '../../shared/errors.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { JOIN_RETRY_MAX_MS, JOIN_RETRY_MIN_MS } from './constants.ts'
 import type { Joiner } from './joiner.ts'
+import { TurnedAwayError } from './knock.ts'
+
+/** Nobody was there, or somebody hung up: the door may be crowded, and the time is not over. */
+function isUndecided(error: unknown): boolean {
+  if (error instanceof PeerUnreachableError) return true
+  return error instanceof InvalidInvitationError && error.cause instanceof TurnedAwayError
+}
 
 export interface JoinState {
   /** `trying`: nobody was reached yet. `refused`: it is over, and another invitation is needed. */
@@ -67,7 +74,7 @@ export class PendingJoin implements Startable {
         return
       } catch (error) {
         if (signal.aborted) return
-        const again = error instanceof PeerUnreachableError
+        const again = isUndecided(error)
         this.#state = { state: again ? 'trying' : 'refused', error: (error as Error).message }
         this.#log.warn({ err: error, again }, 'the cluster was not joined')
         if (!again) {

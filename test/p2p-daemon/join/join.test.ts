@@ -298,6 +298,25 @@ describe('an invitation that lay in the data folder', () => {
     await expect(readFile(path)).rejects.toMatchObject({ code: 'ENOENT' })
   })
 
+  it('is tried again while the door is shut, and not after it has expired', async () => {
+    await using walnut = await startJoinNode('walnut')
+    const { id, invitation } = await walnut.inviter.invite(HOUR)
+    await walnut.inviter.withdraw(id)
+    const expired = formatInvitation({ ...parseInvitation(invitation), expiresAt: PAST })
+    for (const [line, state] of [
+      [invitation, 'trying'],
+      [expired, 'refused'],
+    ] as const) {
+      const dataDir = await folder()
+      const first = await startJoinNode('ironwood', { dataDir })
+      await first.stop()
+      await writeFile(join(dataDir, 'config', 'join'), line)
+      await using ironwood = await startJoinNode('ironwood', { dataDir })
+      await until(() => ironwood.pending.state.error !== null, 'an answer')
+      expect(ironwood.pending.state.state).toBe(state)
+    }
+  })
+
   it('says why it was refused', async () => {
     const dataDir = await folder()
     const first = await startJoinNode('ironwood', { dataDir })
