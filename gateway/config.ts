@@ -29,8 +29,10 @@ export const gatewayConfigSchema = z.object({
     .default([])
     .describe('Those that are elsewhere: resolve=http://bzzz-resolver:8080, comma separated'),
   BZZZ_FUNCTION_TIMEOUT: duration
-    .default(300_000)
-    .describe('How long to wait for the head of an answer of such a function; then 504'),
+    .default(600_000)
+    .describe(
+      'How long to wait for the head of an answer of such a function; then 504. Above its own',
+    ),
   BZZZ_ENDPOINT: z
     .string()
     .default('http://127.0.0.1:9000')
