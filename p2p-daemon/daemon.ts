@@ -10,8 +10,9 @@ import { composeRevocations } from './access/compose.ts'
 import { composeAgents, gossipOver } from './agents/compose.ts'
 import { CLOCK_STEP_MS_MAX, SteadyClock, type Clock } from './clock.ts'
 import type { DaemonConfig } from './config.ts'
-import { composeProvider } from './dht/compose.ts'
+import { composeProvider, composeRoots } from './dht/compose.ts'
 import { RecordDHT } from './dht/kad-dht.ts'
+import { rootKey } from './dht/keys.ts'
 import type { Provider } from './dht/provider.ts'
 import { composeEvents } from './events/compose.ts'
 import { HttpServer } from './http/server.ts'
@@ -125,7 +126,8 @@ async function openStore(
 
 function compose(base: Base, store: DiskStore): { parts: Startable[]; http: HttpServer } {
   const { log, registry, layout, nodeKey, database } = base
-  const { mesh, dht, isMember, nameOf, allowList, clock, door } = composeMesh(base)
+  const onTableRecord = (record: AddressRecord): void => records.onTableRecord(record)
+  const { mesh, dht, isMember, nameOf, allowList, clock, door } = composeMesh(base, onTableRecord)
   const providers = composeProvider({ mesh, dht, log, registry }, { file: layout.providedFile })
   reportPartition({ mesh, log })
   const transfer = composeTransfer(
@@ -133,20 +135,16 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
     { host: listenHost(base.config), bulkPort: base.config.BZZZ_BULK_PORT },
   )
   const contents: Pick<BlobStore, 'get'> = { get: (...args) => replication.blobs.get(...args) }
-  const { records, policy } = composeAddresses(base, {
-    mesh,
-    dht,
-    isMember,
-    store,
-    contents,
-    clock,
-  })
-  const kept = composeKept(base, { mesh, store, records: records.store, clock })
+  const addresses = { mesh, dht, isMember, store, contents, providers, clock }
+  const { records, policy, roots } = composeAddresses(base, addresses)
+  const kept = composeKept(base, { mesh, store, records: records.store, roots, clock })
   const { pins, isGarbage } = kept.lifetime
   const canDrop = (): boolean => pins.activeHold() === undefined
-  const copies = composeCopies(base, { mesh, allowList, store, transfer, canDrop, isGarbage })
-  const { replication, nodes } = copies
   const { provider } = providers
+  const copies = composeCopies(base, {
+    ...{ mesh, allowList, store, transfer, canDrop, isGarbage, provider },
+  })
+  const { replication, nodes } = copies
   const news = composeNews(base, { mesh, provider, isMember, nameOf, records, replication })
   const join = composeJoin(
     { ...base, mesh, door, allowList, admissions: nodes.admissions },
@@ -179,6 +177,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       ...policy.parts,
       ...news.agents.parts,
       ...news.events.parts,
+      ...roots.parts,
       ...kept.lifetime.parts,
       ...kept.quotas.parts,
       ...scrub.parts,
@@ -198,18 +197,25 @@ function composeAddresses(
     isMember: (peerId: string) => boolean
     store: DiskStore
     contents: Pick<BlobStore, 'get'>
+    providers: ReturnType<typeof composeProvider>
     clock: Clock
   },
 ) {
-  const { mesh, dht, isMember, store, contents: blobs, clock } = parts
+  const { mesh, dht, isMember, store, contents: blobs, providers, clock } = parts
   const onPolicy = (): void => policy.watch.wake()
+  const onRecord = (record: AddressRecord): void => roots.announcer.onRecord(record)
   const records = composeRecords(
-    { mesh, dht, blobs: store, isMember, database, ownership, onPolicy, log, registry, clock },
+    {
+      ...{ mesh, dht, blobs: store, isMember, database, ownership, log, registry },
+      ...{ onPolicy, onRecord, clock },
+    },
     { recordsFile: layout.recordsFile, nodeKey },
   )
   const { lookup, store: held } = records
   const policy = composeOwnership({ ownership, mesh, lookup, records: held, blobs, log })
-  return { records, policy }
+  const { provider, store: provided } = providers
+  const roots = composeRoots({ provider, provided, records: held, blobs: store, log })
+  return { records, policy, roots }
 }
 
 /** Who may do what: the keys, what was revoked, and where it is written down. */
@@ -272,11 +278,18 @@ function composeNews(
 /** What decides how long blobs stay, and how many a project may keep. */
 function composeKept(
   { config, log, registry, layout }: Base,
-  parts: { mesh: Libp2pMesh; store: DiskStore; records: RecordStore; clock: Clock },
+  parts: {
+    mesh: Libp2pMesh
+    store: DiskStore
+    records: RecordStore
+    roots: ReturnType<typeof composeRoots>
+    clock: Clock
+  },
 ) {
-  const { mesh, store, records, clock } = parts
+  const { mesh, store, records, roots, clock } = parts
+  const onDeleted = (hash: string): void => roots.announcer.onDeleted(hash)
   const lifetime = composeLifetime(
-    { mesh, store, records, log, registry, clock },
+    { mesh, store, records, log, registry, clock, onDeleted },
     {
       pinsFile: layout.pinsFile,
       candidatesFile: layout.candidatesFile,
@@ -301,12 +314,18 @@ function composeCopies(
     transfer: BlobTransfer
     canDrop: () => boolean
     isGarbage: (hash: string) => boolean
+    provider: Provider
   },
 ) {
-  const { mesh, allowList, store, transfer, canDrop, isGarbage } = parts
+  const { mesh, allowList, store, transfer, canDrop, isGarbage, provider } = parts
+  const findProviders = (hash: string, signal: AbortSignal): AsyncIterable<string> =>
+    provider.findProviders(rootKey(hash), { signal })
   const isDraining = (): boolean => state.draining
   const replication = composeReplication(
-    { mesh, store, transfer, log, registry, corrupt, isDraining, canDrop, isGarbage },
+    {
+      ...{ mesh, store, transfer, log, registry, corrupt },
+      ...{ isDraining, canDrop, isGarbage, findProviders },
+    },
     {
       ledgerFile: layout.ledgerFile,
       awayGraceMs: config.BZZZ_NODE_AWAY_GRACE,
@@ -323,7 +342,10 @@ function composeCopies(
   return { replication, nodes }
 }
 
-function composeMesh({ config, log, registry, nodeKey, networkKey, state, ownership }: Base) {
+function composeMesh(
+  { config, log, registry, nodeKey, networkKey, state, ownership }: Base,
+  onRecord: (record: AddressRecord) => void,
+) {
   const allowList = new FileAllowList({ log }, { dataDir: config.BZZZ_DATA_DIR })
   const isMember = (peerId: string): boolean => peerId === nodeKey.peerId || allowList.has(peerId)
   const door = new Door({ log, registry })
@@ -363,6 +385,8 @@ function composeMesh({ config, log, registry, nodeKey, networkKey, state, owners
   const clock = new SteadyClock({ log, registry, isConfirmed })
   const mayStand = (record: AddressRecord): boolean => ownership.mayStand(record)
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand })
+  return { mesh, dht, isMember, nameOf, allowList, clock, door }
+  const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand, onRecord })
   return { mesh, dht, isMember, nameOf, allowList, clock, door }
 }
 

@@ -2,6 +2,7 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import { SYSTEM_CLOCK, type Clock } from '../clock.ts'
 import { Provider, type ProviderComponents } from './provider.ts'
 import { ProviderStore } from './provider-store.ts'
+import { RootAnnouncer, type RootAnnouncerComponents } from './root-announcer.ts'
 
 export interface ProviderPartsComponents extends Omit<ProviderComponents, 'store' | 'clock'> {
   clock?: Clock
@@ -16,4 +17,14 @@ export function composeProvider(
   const provider = new Provider({ ...components, store, clock })
   const parts: Startable[] = [provider]
   return { provider, store, parts, close: (): void => store.close() }
+}
+
+/** What announces the roots that lie on this node; `parts` are started after the records. */
+export function composeRoots({
+  clock = SYSTEM_CLOCK,
+  ...components
+}: Omit<RootAnnouncerComponents, 'clock'> & { clock?: Clock }) {
+  const announcer = new RootAnnouncer({ ...components, clock })
+  const parts: Startable[] = [announcer]
+  return { announcer, parts }
 }

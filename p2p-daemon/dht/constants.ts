@@ -94,3 +94,13 @@ export const DIRECT_PEERS_MAX = 32
 
 /** How long a connected peer may take to say whether it provides something. */
 export const DIRECT_TIMEOUT_MS = 1_000
+
+/** All roots are compared with what is here this often, first when the start is over. */
+export const ROOTS_PASS_INTERVAL_MS = 60 * 60 * 1000
+export const ROOTS_PASS_DELAY_MS = 60_000
+
+/** Announcements and heads read at a time; a page takes a few milliseconds. */
+export const ROOTS_PER_PAGE = 200
+
+/** Records of which it is looked at once whether their content is here. */
+export const ROOTS_LOOKED_AT_ONCE_MAX = 256

@@ -29,6 +29,8 @@ export interface CollectorComponents {
   gatherer: RootGatherer
   pins: Pick<Pins, 'activeHold'>
   metrics: GCMetrics
+  /** Told of every blob that is gone. */
+  onDeleted?: (hash: string) => void
   log: Logger
   clock: Clock
 }
@@ -209,6 +211,7 @@ export class Collector implements Startable {
     collection.deleted += 1
     collection.deletedBytes += sizeBytes
     metrics.deleted(sizeBytes)
+    this.#components.onDeleted?.(hash)
     return true
   }
 

@@ -26,6 +26,8 @@ export interface LifetimeComponents {
   log: Logger
   registry: Registry
   clock?: Clock
+  /** Told of every blob that a collection deleted. */
+  onDeleted?: (hash: string) => void
   /** Reasons to keep blobs beside records and pins. */
   sources?: readonly RootSource[]
 }
@@ -47,7 +49,11 @@ export function composeLifetime(components: LifetimeComponents, init: LifetimeIn
   const server = new RootServer({ mesh, sources, pins, store })
   const gatherer = new RootGatherer({ mesh, server })
   const metrics = createGCMetrics({ registry, candidates })
-  const collector = new Collector({ store, candidates, gatherer, pins, metrics, log, clock }, init)
+  const told = components.onDeleted && { onDeleted: components.onDeleted }
+  const collector = new Collector(
+    { store, candidates, gatherer, pins, metrics, log, clock, ...told },
+    init,
+  )
   const sync = new PinSync({ mesh, store: pinStore, clock })
   const pull = (peerId: string, signal: AbortSignal): Promise<number> => sync.pull(peerId, signal)
   const follower = new PeerFollower({ mesh, log, pull }, { what: 'pins' })

@@ -1,7 +1,7 @@
 import type { OpenDatabase } from '../../shared/db/database.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
-import type { AddressRecord } from '../../shared/record/record.ts'
+import { compareRecords, type AddressRecord } from '../../shared/record/record.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
 import type { DHT } from '../dht/dht.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -10,6 +10,7 @@ import { OWNERSHIP_NAME } from '../ownership/constants.ts'
 import type { Ownership } from '../ownership/ownership.ts'
 import { CLOCK_STEP_MS_MAX, type Clock } from '../clock.ts'
 import type { BlobStore } from '../store/blob-store.ts'
+import { BACKGROUND_MAX } from './constants.ts'
 import { RecordAnnouncer } from './record-announcer.ts'
 import { RecordCoordinator } from './record-coordinator.ts'
 import { RecordLookup } from './record-lookup.ts'
@@ -33,6 +34,8 @@ export interface RecordsComponents {
   ownership: Ownership
   /** Told when the policy has a new version. */
   onPolicy: () => void
+  /** Told of every record that is new here. */
+  onRecord?: (record: AddressRecord) => void
   log: Logger
   registry: Registry
   clock: Clock
@@ -53,6 +56,7 @@ export function composeRecords(
     database &&
     new SearchIndex({ db: database.db, store, log }, { databaseName: database.description })
   const onRecord = (record: AddressRecord): void => {
+    components.onRecord?.(record)
     announcer.announce(record)
     searchIndex?.wake()
     if (record.merged) sync.fetchMerged()
@@ -63,8 +67,11 @@ export function composeRecords(
       log.warn({ author, version, aheadMs }, 'record from the future kept, its author is ahead')
     }
   }
-  const { onRefused } = createRecordMetrics(registry)
-  const lookup = new RecordLookup({ store, peers, dht, ownership, onRecord, onRefused }, { selfId })
+  const { onRefused, onRepaired } = createRecordMetrics(registry)
+  const lookup = new RecordLookup(
+    { store, peers, dht, ownership, onRecord, onRefused, onRepaired },
+    { selfId },
+  )
   const coordinator = new RecordCoordinator({ store, blobs, peers, lookup, onRecord }, { selfId })
   // A cluster of one has nobody to confirm its time; a laptop that slept goes by the wall.
   const now = (): number => (mesh.expectedPeers().length === 0 ? Date.now() : clock.now())
@@ -74,10 +81,31 @@ export function composeRecords(
   )
   const search = new RecordSearch({ store, peers, lookup, ownership })
   const sync: RecordSync = new RecordSync({ mesh, store, peers, lookup, log })
+  const behind = inBackground(log)
+  const onStored = (record: AddressRecord, peerId: string): void =>
+    behind(() => lookup.learn(record, peerId))
   mesh.handle(
     RECORD_PROTOCOL,
-    createRecordServer({ store, coordinator, isMember, ownership, onRefused }),
+    createRecordServer({ store, coordinator, isMember, ownership, onRefused, onStored }),
   )
   const parts: Startable[] = [announcer, sync, ...(searchIndex ? [searchIndex] : [])]
-  return { store, lookup, service, search, searchIndex, announcer, parts }
+  /** For the table: what was put there may be newer than what is here, or older. */
+  const onTableRecord = (record: AddressRecord): void => {
+    const head = store.head(record.address)
+    if (head && compareRecords(head, record) < 0) announcer.announce(head)
+    behind(() => lookup.onTableRecord(record))
+  }
+  return { store, lookup, service, search, searchIndex, announcer, onTableRecord, parts }
+}
+
+/** Runs what nobody waits for, a bounded number at once; the rest comes by comparing notes. */
+function inBackground(log: Logger): (task: () => Promise<void>) => void {
+  let running = 0
+  return (task) => {
+    if (running >= BACKGROUND_MAX) return
+    running += 1
+    task()
+      .catch((error: unknown) => log.debug({ err: error }, 'record not looked into'))
+      .finally(() => (running -= 1))
+  }
 }

@@ -22,6 +22,12 @@ export const RECORDS_PER_FRAME_MAX = 64
 /** Ends of chains in one page when two nodes compare what they hold. */
 export const TIPS_PER_FRAME_MAX = 500
 
+/** Holders that are given a newer record at once; others compare notes before long. */
+export const REPAIRS_MAX = 32
+
+/** Records from elsewhere that are looked into at once; the rest comes by comparing. */
+export const BACKGROUND_MAX = 32
+
 /** Forked addresses in one page; the holders of each are asked for its ends. */
 export const CONFLICTS_PER_PAGE_MAX = 50
 

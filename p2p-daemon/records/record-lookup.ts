@@ -8,9 +8,9 @@ import {
 } from '../../shared/record/record.ts'
 import type { DHT } from '../dht/dht.ts'
 import type { Ownership } from '../ownership/ownership.ts'
-import { BACKFILL_RECORDS_MAX, RECORDS_PER_FRAME_MAX } from './constants.ts'
+import { BACKFILL_RECORDS_MAX, RECORDS_PER_FRAME_MAX, REPAIRS_MAX } from './constants.ts'
 import type { RecordPeers } from './record-peers.ts'
-import type { RecordRequest } from './record-protocol.ts'
+import { recordToText, type RecordRequest } from './record-protocol.ts'
 import type { RecordStore } from './record-store.ts'
 
 export interface RecordLookupComponents {
@@ -22,6 +22,8 @@ export interface RecordLookupComponents {
   onRecord?: (record: AddressRecord) => void
   /** Told of records that the policy forbids to take from whoever brought them. */
   onRefused?: (reason: 'policy') => void
+  /** Told when a holder that lagged was given the newest record. */
+  onRepaired?: (name: string) => void
 }
 
 export interface Resolved {
@@ -37,6 +39,12 @@ interface Found extends Resolved {
   peerId?: string
 }
 
+/** One peer's answer. */
+interface PeerAnswer {
+  peerId: string
+  found: Found[]
+}
+
 /**
  * Finds records: the local store where this node holds the address, then the holders, then the
  * DHT, then every connected peer. Nothing here needs Postgres or Redis.
@@ -46,6 +54,7 @@ export class RecordLookup {
   readonly #selfId: string
   /** False until this node has compared notes with a peer; its own copies may lag until then. */
   #caughtUp = true
+  #repairs = 0
 
   constructor(components: RecordLookupComponents, init: { selfId: string }) {
     this.#components = components
@@ -69,7 +78,9 @@ export class RecordLookup {
       return { record: local, forks: store.forks(name), source: 'local' }
     }
     const request: RecordRequest = { op: 'head', name }
-    let found = await this.#fromPeers(peers.holders(name), request, options.signal)
+    const heads = await this.#askPeers(peers.holders(name), request, options.signal)
+    let found = best(heads)
+    this.#repair(name, heads, local)
     if (!found && !local) {
       found =
         (await this.#fromDHT(name, options.signal)) ??
@@ -179,16 +190,45 @@ export class RecordLookup {
     request: RecordRequest,
     signal?: AbortSignal,
   ): Promise<Found | undefined> {
+    return best(await this.#askPeers(peerIds, request, signal))
+  }
+
+  /** What each of the peers that answered holds; one without a record has none. */
+  async #askPeers(
+    peerIds: readonly string[],
+    request: RecordRequest,
+    signal?: AbortSignal,
+  ): Promise<PeerAnswer[]> {
     const answers = await this.#components.peers.gather(peerIds, request, signal)
     const name = 'name' in request ? request.name : undefined
-    return answers
-      .flatMap(({ peerId, answer, records }) =>
-        records
-          .filter((record) => name === undefined || record.address === name)
-          .filter((record) => this.#isAllowed(record, peerId))
-          .map((record) => ({ record, peerId, forks: answer.forks ?? 0, source: 'peer' as const })),
-      )
-      .sort((a, b) => compareRecords(a.record, b.record))[0]
+    return answers.map(({ peerId, answer, records }) => ({
+      peerId,
+      found: records
+        .filter((record) => name === undefined || record.address === name)
+        .filter((record) => this.#isAllowed(record, peerId))
+        .map((record) => ({ record, peerId, forks: answer.forks ?? 0, source: 'peer' as const })),
+    }))
+  }
+
+  /** Gives the newest record to holders that answered with an older one or with none. */
+  #repair(name: string, heads: readonly PeerAnswer[], local: AddressRecord | undefined): void {
+    const { peers, onRepaired } = this.#components
+    const found = [...heads.flatMap((each) => each.found.map(({ record }) => record))]
+    const [newest] = [...found, ...(local ? [local] : [])].toSorted(compareRecords)
+    if (!newest) return
+    for (const { peerId, found: own } of heads) {
+      const isOlder = own.every(({ record }) => compareRecords(newest, record) < 0)
+      if (!isOlder || this.#repairs >= REPAIRS_MAX) continue
+      this.#repairs += 1
+      peers
+        .ask(peerId, { op: 'store', record: recordToText(newest) })
+        .then(
+          () => onRepaired?.(name),
+          // It compares notes itself before long.
+          () => undefined,
+        )
+        .finally(() => (this.#repairs -= 1))
+    }
   }
 
   async #fromDHT(name: string, signal?: AbortSignal): Promise<Found | undefined> {
@@ -207,6 +247,21 @@ export class RecordLookup {
     if (ownership.accepts(record, peerId) || store.byHash(recordHash(record))) return true
     onRefused?.('policy')
     return false
+  }
+
+  /**
+   * A record that somebody put into the table here. One that is newer than what this node holds is
+   * looked up with the holders, and taken as it is where they do not know it.
+   */
+  async onTableRecord(record: AddressRecord, signal?: AbortSignal): Promise<void> {
+    const { store, peers } = this.#components
+    const { address } = record
+    const head = store.head(address)
+    if (head && compareRecords(head, record) <= 0) return
+    if (!peers.holders(address).includes(this.#selfId)) return
+    const options = { fresh: true, ...(signal && { signal }) }
+    await this.head(address, options).catch(() => undefined)
+    await this.learn(record, undefined, signal)
   }
 
   /** Keeps what a lookup brought, and its predecessors, so that history is walkable here too. */
@@ -246,4 +301,9 @@ export class RecordLookup {
       if (oldest?.previous && store.byHash(oldest.previous)) return
     }
   }
+}
+
+function best(answers: readonly PeerAnswer[]): Found | undefined {
+  const found = answers.flatMap((each) => each.found)
+  return found.sort((a, b) => compareRecords(a.record, b.record))[0]
 }

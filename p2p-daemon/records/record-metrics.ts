@@ -9,5 +9,13 @@ export function createRecordMetrics(registry: Registry) {
     labelNames: ['reason'],
     registers: [registry],
   })
-  return { onRefused: (reason: RefusalReason): void => refused.inc({ reason }) }
+  const repaired = new Counter({
+    name: 'bzzz_records_repaired_total',
+    help: 'Holders that a lookup found lagging and gave the newest record',
+    registers: [registry],
+  })
+  return {
+    onRepaired: (): void => repaired.inc(),
+    onRefused: (reason: RefusalReason): void => refused.inc({ reason }),
+  }
 }

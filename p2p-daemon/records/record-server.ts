@@ -28,6 +28,8 @@ export interface RecordServerComponents {
   ownership: Pick<Ownership, 'allows' | 'accepts'>
   /** Told why something was refused. */
   onRefused?: (reason: RefusalReason) => void
+  /** Told of what was stored, to fetch what lies below it where that is missing. */
+  onStored?: (record: AddressRecord, peerId: string) => void
 }
 
 export type RefusalReason = 'invalid' | 'policy' | 'unreadable'
@@ -64,6 +66,7 @@ async function answer(
       const record = ofMember(request.record, isMember)
       requirePolicy(isKnown(store, record) || ownership.accepts(record, peerId), record)
       await coordinator.keep(record)
+      components.onStored?.(record, peerId)
       return { outcome: 'ok' }
     }
     case 'head':

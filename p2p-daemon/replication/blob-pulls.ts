@@ -2,7 +2,12 @@ import { HashMismatchError } from '../../shared/errors.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { BlobTransfer } from '../transfer/blob-transfer.ts'
-import { PULL_SOURCES_MAX, PULLS_MAX, PULLS_WAITING_MAX } from './constants.ts'
+import {
+  PROVIDERS_TIMEOUT_MS,
+  PULL_SOURCES_MAX,
+  PULLS_MAX,
+  PULLS_WAITING_MAX,
+} from './constants.ts'
 import { HedgedSource } from './hedged-source.ts'
 import type { Members } from './members.ts'
 import { Semaphore } from './semaphore.ts'
@@ -26,10 +31,12 @@ export interface Pulled {
 }
 
 export interface BlobPullsComponents {
-  mesh: Pick<Mesh, 'self' | 'peers'>
+  mesh: Pick<Mesh, 'self' | 'peers' | 'expectedPeers'>
   store: BlobStore
   transfer: Pick<BlobTransfer, 'fetch'>
   members: Pick<Members, 'holders' | 'isLive'>
+  /** Who announced the blob, which only roots are. */
+  findProviders?: (hash: string, signal: AbortSignal) => AsyncIterable<string>
 }
 
 /** Brings blobs here. All who want the same blob share one pull, whatever becomes of the others. */
@@ -51,7 +58,14 @@ export class BlobPulls {
   async pull(hash: string, options: PullOptions = {}): Promise<Pulled> {
     const peerIds = options.from ?? this.#sources(hash)
     const task = (signal: AbortSignal): Promise<Pulled> =>
-      this.#slots.run(() => this.#pull(hash, peerIds, options.bucket, signal), signal)
+      this.#slots.run(async () => {
+        const pulled = await this.#pull(hash, peerIds, options.bucket, signal)
+        if (pulled.found || options.from) return pulled
+        const more = await this.#announced(hash, peerIds, signal)
+        if (more.length === 0) return pulled
+        const last = await this.#pull(hash, more, options.bucket, signal)
+        return { ...last, lacking: [...pulled.lacking, ...last.lacking] }
+      }, signal)
     return this.#pulls.run(hash, task, options.signal)
   }
 
@@ -62,6 +76,28 @@ export class BlobPulls {
     const everybody = mesh.peers().map(({ peerId }) => peerId)
     const others = [...new Set([...holders, ...everybody])]
     return others.filter((peerId) => peerId !== mesh.self.peerId).slice(0, PULL_SOURCES_MAX)
+  }
+
+  /**
+   * Peers that were not asked and are here by now, from the table. Not looked for when everybody
+   * there is was asked: a table cannot know more than they do.
+   */
+  async #announced(hash: string, asked: readonly string[], signal: AbortSignal): Promise<string[]> {
+    const { mesh, findProviders } = this.#components
+    const isWhole = mesh.expectedPeers().every((peerId) => asked.includes(peerId))
+    if (!findProviders || isWhole) return []
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(PROVIDERS_TIMEOUT_MS)])
+    const found: string[] = []
+    try {
+      for await (const peerId of findProviders(hash, limit)) {
+        if (!asked.includes(peerId) && found.push(peerId) >= PULL_SOURCES_MAX) break
+      }
+    } catch {
+      // What was found so far is tried.
+      signal.throwIfAborted()
+    }
+    const here = new Set(mesh.peers().map(({ peerId }) => peerId))
+    return found.filter((peerId) => here.has(peerId))
   }
 
   async #pull(

@@ -35,6 +35,8 @@ export interface ReplicationComponents {
   /** The last collection found that nothing refers to the blob. */
   isGarbage?: (hash: string) => boolean
   isDraining?: () => boolean
+  /** Who announced a root in the table. */
+  findProviders?: (hash: string, signal: AbortSignal) => AsyncIterable<string>
 }
 
 /** Times that are not configured are for tests, which have none to spare. */
@@ -63,7 +65,7 @@ export function composeReplication(components: ReplicationComponents, init: Repl
   )
   const client = new ReplicaClient({ mesh }, some({ receiveBaseTimeoutMs: init.ackTimeoutMs }))
   const pulls = new BlobPulls(
-    { mesh, store, transfer, members },
+    { mesh, store, transfer, members, ...some({ findProviders: components.findProviders }) },
     some({ hedgeDelayMs: init.hedgeDelayMs }),
   )
   const guard = new DropGuard(some({ promiseMs: init.promiseMs }))

@@ -30,6 +30,9 @@ export const PULLS_MAX = 16
 /** Callers that may wait for a pull; more are told to come back. */
 export const PULLS_WAITING_MAX = 1_000
 
+/** How long the table is searched for holders of a blob that nobody asked has. */
+export const PROVIDERS_TIMEOUT_MS = 1_000
+
 /** Nodes tried for one blob. Clusters have at most thirty. */
 export const PULL_SOURCES_MAX = 32
 

@@ -19,17 +19,29 @@ let store: MemoryStore
 let sources: Record<string, Source>
 let fetches: { peerId: string; start: number }[]
 let pulls: BlobPulls
+let here: string[]
+let expected: string[]
+let searches: number
 
 beforeEach(() => {
   store = new MemoryStore()
   sources = {}
   fetches = []
+  here = peers
+  expected = peers
+  searches = 0
   pulls = new BlobPulls(
     {
       store,
       mesh: {
         self: { peerId: 'self' } as never,
-        peers: () => peers.map((peerId) => ({ peerId }) as never),
+        peers: () => here.map((peerId) => ({ peerId }) as never),
+        expectedPeers: () => expected,
+      },
+      async *findProviders() {
+        searches += 1
+        here = expected
+        yield* ['first', 'late', 'away']
       },
       members: { holders: () => ['self', ...peers], isLive: () => true },
       transfer: {
@@ -148,5 +160,20 @@ describe('blob-pulls', () => {
     const pulling = pulls.pull(hash, { from: ['first'], signal: leaving.signal })
     leaving.abort(new Error('left'))
     await expect(pulling).rejects.toThrow('left')
+  })
+
+  it('asks who announced the blob when nobody else has it', async () => {
+    expected = [...peers, 'late']
+    sources['late'] = giving(bytes)
+    expect(await pulls.pull(hash)).toEqual({ found: true, moved: true, lacking: peers })
+    expect(fetches.map(({ peerId }) => peerId)).toEqual([...peers, 'late'])
+    expect(searches).toBe(1)
+  })
+
+  it('does not search where everybody was asked or the caller says whom to ask', async () => {
+    expect(await pulls.pull(hash)).toMatchObject({ found: false })
+    expected = [...peers, 'late']
+    expect(await pulls.pull(hash, { from: ['first'] })).toMatchObject({ found: false })
+    expect(searches).toBe(0)
   })
 })
