@@ -384,8 +384,6 @@ function composeMesh(
   const isConfirmed = (): boolean => agreesOnTime(mesh, CLOCK_STEP_MS_MAX)
   const clock = new SteadyClock({ log, registry, isConfirmed })
   const mayStand = (record: AddressRecord): boolean => ownership.mayStand(record)
-  const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand })
-  return { mesh, dht, isMember, nameOf, allowList, clock, door }
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed, mayStand, onRecord })
   return { mesh, dht, isMember, nameOf, allowList, clock, door }
 }

@@ -4,7 +4,11 @@ import type { Connection, PeerId, PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 
-import { PeerUnreachableError } from '../../shared/errors.ts'
+import {
+  InvalidRecordError,
+  PeerUnreachableError,
+  ProtocolViolationError,
+} from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
 import { AddressBook } from './address-book.ts'
@@ -22,6 +26,7 @@ import {
   REQUESTS_SERVED_MAX,
 } from './constants.ts'
 import { Dialler, type BootstrapState } from './dialler.ts'
+import { isFrameError } from './framing.ts'
 import {
   createHost,
   startHost,
@@ -261,7 +266,15 @@ export class Libp2pMesh implements Mesh, StreamHost {
   }
 
   handle(protocol: string, handler: RequestHandler): void {
-    this.handleStream(protocol, (stream, peerId) => answer(stream, peerId, handler), {
+    const counted: RequestHandler = async (request) => {
+      try {
+        return await handler(request)
+      } catch (error) {
+        if (isViolation(error)) this.#metrics.violations.inc({ protocol })
+        throw error
+      }
+    }
+    this.handleStream(protocol, (stream, peerId) => answer(stream, peerId, counted), {
       inboundMax: REQUESTS_SERVED_MAX,
     })
   }
@@ -338,6 +351,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
       const listener = (stream: Stream, connection: Connection): void => {
         const peerId = connection.remotePeer.toString()
         handler(stream, peerId).catch((error: Error) => {
+          if (isViolation(error)) this.#metrics.violations.inc({ protocol })
           this.#log.debug({ err: error, peerId, protocol }, 'stream failed')
           stream.abort(error)
         })
@@ -560,6 +574,12 @@ export class Libp2pMesh implements Mesh, StreamHost {
   #assertNotStarted(): void {
     if (this.#host) throw new Error('Protocols and services are added before the mesh starts.')
   }
+}
+
+/** What only a peer that is broken or means harm sends. */
+function isViolation(error: unknown): boolean {
+  const isOurs = error instanceof ProtocolViolationError || error instanceof InvalidRecordError
+  return isOurs || isFrameError(error)
 }
 
 function toPeer(member: Member, connection?: Connection): Peer {

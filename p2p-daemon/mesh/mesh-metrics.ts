@@ -9,6 +9,7 @@ export interface MeshMetrics {
   disconnects: Counter<'reason'>
   connectionDuration: Histogram
   requests: Counter<'protocol' | 'result'>
+  violations: Counter<'protocol'>
 }
 
 export function createMeshMetrics(
@@ -74,6 +75,12 @@ export function createMeshMetrics(
       name: 'bzzz_peer_requests_total',
       help: 'Requests sent to peers',
       labelNames: ['protocol', 'result'],
+      registers,
+    }),
+    violations: new Counter({
+      name: 'bzzz_peer_violations_total',
+      help: 'Streams and requests of peers that did not follow the protocol, or held forged records',
+      labelNames: ['protocol'],
       registers,
     }),
   }

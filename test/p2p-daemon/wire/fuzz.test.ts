@@ -1,0 +1,98 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+
+import { DECODERS, type Decoder } from './decoders.ts'
+
+/** Of all decoders together. */
+const CASES = 100_000
+const CASES_EACH = Math.ceil(CASES / DECODERS.length)
+
+/** Values in places where others are expected. */
+const strangeValue = fc.oneof(
+  fc.constantFrom<unknown>(
+    ...[null, true, -1, 0, 0.5, 1e308, Number.MAX_SAFE_INTEGER + 2, '', '\u0000', '__proto__'],
+    ...[[], {}, [[[[[[]]]]]], { __proto__: null, constructor: 1 }, 'a'.repeat(5_000)],
+  ),
+  fc.jsonValue({ maxDepth: 2 }),
+)
+
+type Change = (bytes: Buffer) => Buffer
+
+/** A byte is changed, put in or taken out, or the end is missing. */
+const byteChange: fc.Arbitrary<Change> = fc
+  .tuple(fc.constantFrom('set', 'insert', 'delete', 'cut', 'repeat'), fc.nat(), fc.nat(255))
+  .map(([kind, place, byte]) => (bytes: Buffer) => {
+    const at = place % (bytes.length + 1)
+    const [before, after] = [bytes.subarray(0, at), bytes.subarray(at)]
+    if (kind === 'cut') return before
+    if (kind === 'repeat') return Buffer.concat([bytes, after])
+    if (kind === 'delete') return Buffer.concat([before, after.subarray(1)])
+    return Buffer.concat([before, Buffer.of(byte), kind === 'set' ? after.subarray(1) : after])
+  })
+
+/** A value of a JSON text is another one, or there is one more. */
+const valueChange: fc.Arbitrary<Change> = fc
+  .tuple(fc.nat(), strangeValue, fc.boolean())
+  .map(([place, value, isMore]) => (bytes: Buffer) => {
+    let parsed: unknown
+    try {
+      parsed = JSON.parse(bytes.toString())
+    } catch {
+      return bytes
+    }
+    if (typeof parsed !== 'object' || parsed === null) return bytes
+    const holders: Record<string, unknown>[] = []
+    const collect = (each: unknown): void => {
+      if (typeof each !== 'object' || each === null) return
+      holders.push(each as Record<string, unknown>)
+      Object.values(each).forEach(collect)
+    }
+    collect(parsed)
+    const holder = holders[place % holders.length]!
+    const keys = Object.keys(holder)
+    const key = isMore || keys.length === 0 ? 'more' : keys[place % keys.length]!
+    holder[key] = value
+    return Buffer.from(JSON.stringify(parsed))
+  })
+
+const changes = fc.array(fc.oneof(byteChange, valueChange), { minLength: 1, maxLength: 3 })
+
+function hostileBytes({ samples }: Decoder): fc.Arbitrary<Uint8Array> {
+  const damaged = fc
+    .tuple(fc.constantFrom(...samples), changes)
+    .map(([sample, all]) => all.reduce((bytes, change) => change(bytes), Buffer.from(sample)))
+  return fc.oneof(
+    { weight: 8, arbitrary: damaged },
+    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 300 }) },
+    { weight: 1, arbitrary: fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)) },
+  )
+}
+
+describe('what peers send', () => {
+  it.each(DECODERS)('$name: is read when it is well formed', ({ decode, samples, refusals }) => {
+    for (const sample of samples) {
+      try {
+        decode(sample)
+      } catch (error) {
+        // An answer that says no is well formed too.
+        if (error?.constructor !== refusals[1]) throw error
+      }
+    }
+  })
+
+  it.each(DECODERS)('$name: is read or refused, whatever it is', (decoder) => {
+    let refused = 0
+    fc.assert(
+      fc.property(hostileBytes(decoder), (bytes) => {
+        try {
+          decoder.decode(bytes)
+        } catch (error) {
+          if (!decoder.refusals.some((refusal) => error instanceof refusal)) throw error
+          refused += 1
+        }
+      }),
+      { numRuns: CASES_EACH },
+    )
+    expect(refused).toBeGreaterThan(0)
+  })
+})
