@@ -71,6 +71,14 @@ export function createMeshMetrics(
       buckets: CONNECTION_BUCKETS_SECONDS,
       registers,
     }),
+    ...createRequestCounters(registers),
+  }
+}
+
+function createRequestCounters(
+  registers: Registry[],
+): Pick<MeshMetrics, 'requests' | 'violations'> {
+  return {
     requests: new Counter({
       name: 'bzzz_peer_requests_total',
       help: 'Requests sent to peers',

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { DECODERS, type Decoder } from './decoders.ts'
 
@@ -8,20 +8,18 @@ const CASES = 100_000
 const CASES_EACH = Math.ceil(CASES / DECODERS.length)
 
 /** Values in places where others are expected. */
-const strangeValue = fc.oneof(
-  fc.constantFrom<unknown>(
-    ...[null, true, -1, 0, 0.5, 1e308, Number.MAX_SAFE_INTEGER + 2, '', '\u0000', '__proto__'],
-    ...[[], {}, [[[[[[]]]]]], { __proto__: null, constructor: 1 }, 'a'.repeat(5_000)],
-  ),
-  fc.jsonValue({ maxDepth: 2 }),
+const strangeValue = fc.constantFrom<unknown>(
+  ...[null, true, -1, 0, 0.5, 1e308, Number.MAX_SAFE_INTEGER + 2, '', '\u0000', '__proto__'],
+  ...[[], {}, [[[[[[]]]]]], { constructor: 1 }, ['x'], [0, 0], 'a'.repeat(5_000)],
 )
 
-type Change = (bytes: Buffer) => Buffer
+type Bytes = Buffer<ArrayBuffer>
+type Change = (bytes: Bytes) => Bytes
 
 /** A byte is changed, put in or taken out, or the end is missing. */
 const byteChange: fc.Arbitrary<Change> = fc
   .tuple(fc.constantFrom('set', 'insert', 'delete', 'cut', 'repeat'), fc.nat(), fc.nat(255))
-  .map(([kind, place, byte]) => (bytes: Buffer) => {
+  .map(([kind, place, byte]) => (bytes: Bytes) => {
     const at = place % (bytes.length + 1)
     const [before, after] = [bytes.subarray(0, at), bytes.subarray(at)]
     if (kind === 'cut') return before
@@ -33,7 +31,7 @@ const byteChange: fc.Arbitrary<Change> = fc
 /** A value of a JSON text is another one, or there is one more. */
 const valueChange: fc.Arbitrary<Change> = fc
   .tuple(fc.nat(), strangeValue, fc.boolean())
-  .map(([place, value, isMore]) => (bytes: Buffer) => {
+  .map(([place, value, isMore]) => (bytes: Bytes) => {
     let parsed: unknown
     try {
       parsed = JSON.parse(bytes.toString())
@@ -55,20 +53,22 @@ const valueChange: fc.Arbitrary<Change> = fc
     return Buffer.from(JSON.stringify(parsed))
   })
 
-const changes = fc.array(fc.oneof(byteChange, valueChange), { minLength: 1, maxLength: 3 })
+const changes = fc.array(fc.oneof(byteChange, valueChange), { minLength: 1, maxLength: 2 })
 
 function hostileBytes({ samples }: Decoder): fc.Arbitrary<Uint8Array> {
-  const damaged = fc
+  const damaged: fc.Arbitrary<Uint8Array> = fc
     .tuple(fc.constantFrom(...samples), changes)
     .map(([sample, all]) => all.reduce((bytes, change) => change(bytes), Buffer.from(sample)))
-  return fc.oneof(
-    { weight: 8, arbitrary: damaged },
-    { weight: 1, arbitrary: fc.uint8Array({ maxLength: 300 }) },
-    { weight: 1, arbitrary: fc.json({ maxDepth: 3 }).map((text) => Buffer.from(text)) },
-  )
+  const random: fc.Arbitrary<Uint8Array> = fc.uint8Array({ maxLength: 100 })
+  return fc.oneof({ weight: 9, arbitrary: damaged }, { weight: 1, arbitrary: random })
 }
 
 describe('what peers send', () => {
+  const { stackTraceLimit } = Error
+  // Half the time of a refusal goes into the stack of its error, which nobody reads here.
+  beforeAll(() => void (Error.stackTraceLimit = 0))
+  afterAll(() => void (Error.stackTraceLimit = stackTraceLimit))
+
   it.each(DECODERS)('$name: is read when it is well formed', ({ decode, samples, refusals }) => {
     for (const sample of samples) {
       try {
