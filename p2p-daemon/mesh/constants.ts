@@ -46,9 +46,6 @@ export const JOIN_ANNOUNCE_DELAY_MS = 3_000
 /** Everybody tells everybody again, so that a lost announcement heals. */
 export const ANNOUNCE_INTERVAL_MS = 60_000
 
-/** Parts of a node that listen for peers; more of them than this is a leak. */
-export const LISTENERS_MAX = 64
-
 /** Heartbeat of a connection; also how old `latencyMs` may be. */
 export const PING_INTERVAL_MS = 10_000
 

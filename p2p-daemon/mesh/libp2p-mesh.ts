@@ -132,7 +132,6 @@ export class Libp2pMesh implements Mesh, StreamHost {
     this.#allowList = components.allowList
     this.#components = components
     this.#init = init
-    this.#events.setMaxListeners(LISTENERS_MAX)
     this.#self = { ...init.nodeInfo, peerId: components.nodeKey.peerId }
     this.#events.setMaxListeners(LISTENERS_MAX)
     this.#nat = createNAT(init.nat ?? NAT_OFF)
