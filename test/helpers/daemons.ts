@@ -69,6 +69,11 @@ export class Daemon {
     return this.#url
   }
 
+  /** Where peers dial it. */
+  get p2pPort(): number {
+    return Number(this.#env['BZZZ_P2P_PORT'])
+  }
+
   get peerId(): string {
     return this.#peerId
   }
