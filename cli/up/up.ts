@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import { checkRedis } from '../../shared/cache/redis-cache.ts'
 import { PortInUseError } from '../../shared/errors.ts'
 import { readStackFile } from '../../shared/function/stack-file.ts'
 import { createLogger } from '../../shared/log/log.ts'
@@ -10,7 +11,6 @@ import type { UpConfig } from '../config.ts'
 import type { CommandHost } from '../host.ts'
 import { ensureAdminToken } from './admin-token.ts'
 import { ensureCallbackSecret } from './callback-secret.ts'
-import { checkRedis } from './check-services.ts'
 import { NODES_DEFAULT, PREVIOUS_RUN_TIMEOUT_MS, READY_POLL_INTERVAL_MS } from './constants.ts'
 import {
   createFolders,

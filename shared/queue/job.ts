@@ -2,10 +2,6 @@
 export const JOB_STATES = ['waiting', 'active', 'delayed', 'completed', 'failed'] as const
 export type JobState = (typeof JOB_STATES)[number]
 
-export function isJobState(text: string): text is JobState {
-  return (JOB_STATES as readonly string[]).includes(text)
-}
-
 /** An HTTP call to be made later, as it lies in the queue. */
 export interface JobCall {
   /** The one function that is called; null calls every function subscribed to the topic. */
