@@ -14,12 +14,15 @@ const ROUNDS = 3
 const LOOKUPS = 200
 const RECORD = 'bench@bench/record.json'
 
+/** Longest median of an address that has to be asked for over three nodes. */
+const PROMISED_MS = 25
+
 /** Resolving an address: from the cache beside a constant, over three nodes beside bare kad-dht. */
 export async function run(): Promise<Row[]> {
   const nodes = await startDaemons(3)
   try {
     await store(nodes, RECORD)
-    return [await cached(nodes), await uncached(nodes)]
+    return [await cached(nodes), ...(await uncached(nodes))]
   } finally {
     await nodes.stop()
   }
@@ -64,7 +67,7 @@ async function rate(url: string, headers: Record<string, string>): Promise<numbe
   return result.requests.average
 }
 
-async function uncached(nodes: Daemons): Promise<Row> {
+async function uncached(nodes: Daemons): Promise<Row[]> {
   const names = Array.from({ length: LOOKUPS }, (_, index) => `bench@bench/lookup-${index}`)
   for (const address of names) await store(nodes, address)
   const kad = await startKad(names)
@@ -79,14 +82,26 @@ async function uncached(nodes: Daemons): Promise<Row> {
   } finally {
     await kad.stop()
   }
-  return row({
-    work: 'resolve an address, uncached, over 3 nodes, HTTP included (median)',
-    beside: 'bare kad-dht get on the same layout',
-    ours: median(times.ours),
-    peer: median(times.peer),
-    unit: 'ms',
-    bar: { atMost: 1.5 },
-  })
+  const work = 'resolve an address, uncached, over 3 nodes, HTTP included (median)'
+  const ours = median(times.ours)
+  return [
+    row({
+      work,
+      beside: 'bare kad-dht get on the same layout',
+      ours,
+      peer: median(times.peer),
+      unit: 'ms',
+      bar: { atMost: 1.5 },
+    }),
+    row({
+      work,
+      beside: 'what was promised',
+      ours,
+      peer: PROMISED_MS,
+      unit: 'ms',
+      bar: { atMost: 1 },
+    }),
+  ]
 }
 
 /** `no-cache` makes the node ask the other holders, whatever it holds itself. */
