@@ -1,3 +1,4 @@
+import { PACK_BLOB_BYTES_MAX } from '../../p2p-daemon/store/constants.ts'
 import { hashBytes } from '../../shared/blob/hash.ts'
 import { KiB, MiB } from '../../shared/limits.ts'
 import { blobOf } from '../p2p-daemon/store/random.ts'
@@ -8,7 +9,7 @@ import type { FaultRow } from './rounds.ts'
 const READERS = 8
 
 /** The size up to which the store packs blobs; both sides of it must be met. */
-const THRESHOLD = 256 * KiB
+const THRESHOLD = PACK_BLOB_BYTES_MAX
 
 /** Mostly small, some around the threshold, few large: what agents store. */
 export function randomSize(random: () => number): number {

@@ -39,7 +39,7 @@ async function storeOf(daemons: Daemons): Promise<Status['store']> {
 async function fill(known: Acknowledged, client: BlobClient) {
   for (let puts = 0; puts < PUTS_MAX; puts += 1) {
     // Both ways of storing: packed and as files of their own.
-    const { answer } = await known.put(client, puts % 4 === 0 ? 600 * KiB : 40 * KiB)
+    const { answer } = await known.put(client, puts % 4 === 0 ? 1536 * KiB : 40 * KiB)
     if (answer?.status !== 201) return answer
   }
   return undefined
@@ -85,7 +85,7 @@ describe('a daemon on a disk that takes no more', () => {
           RECOVERY,
         )
         const before = known.count
-        for (const size of [10, 40 * KiB, 600 * KiB]) {
+        for (const size of [10, 40 * KiB, 1536 * KiB]) {
           expect((await known.put(client, size)).answer).toMatchObject({ status: 201 })
         }
         expect(known.count).toBe(before + 3)
