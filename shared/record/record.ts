@@ -59,8 +59,13 @@ const recordSchema = z.strictObject({
   merged: z.array(z.string().refine(isHash)).min(1).max(MERGED_MAX).exactOptional(),
   author: z.string().max(128),
   timestampMs: z.int().min(0),
-  signature: z.base64().max(128),
+  signature: z.base64().max(128).refine(isCanonicalBase64),
 })
+
+/** The last letter has bits that do not count: with others it would be a second record. */
+function isCanonicalBase64(text: string): boolean {
+  return Buffer.from(text, 'base64').toString('base64') === text
+}
 
 /** Field order is the encoding: the same record has the same bytes everywhere. */
 function inOrder(record: Omit<AddressRecord, 'signature'>): Omit<AddressRecord, 'signature'> {
