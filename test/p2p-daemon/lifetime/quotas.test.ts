@@ -75,9 +75,9 @@ function admission(node: QuotaNode, content: Buffer) {
   return node.part.quotas.admit(row)
 }
 
-/** Content of a size, one for each number. */
+/** Content of a size, one for each number: a text would be the same for all that are cut short. */
 function contentOf(number: number, sizeBytes: number): Buffer {
-  return Buffer.alloc(sizeBytes, `content ${number} of ${sizeBytes} `)
+  return Buffer.alloc(sizeBytes, Uint8Array.of(number))
 }
 
 function used(node: QuotaNode): number {
