@@ -247,6 +247,48 @@ export class OverloadedError extends Error {
   }
 }
 
+/** A rule of the model calls is used up for now. Nothing was sent on. */
+export class RateLimitExceededError extends Error {
+  override readonly name = 'RateLimitExceededError'
+  readonly code = 'BZZZ_RATE_LIMIT_EXCEEDED'
+  readonly retryAfterSeconds: number
+  /** How far the rules of the call are used up: `x-ratelimit-*`. */
+  readonly limitHeaders: Readonly<Record<string, string>>
+  constructor(
+    message: string,
+    retryAfterSeconds: number,
+    limitHeaders: Readonly<Record<string, string>> = {},
+  ) {
+    super(message)
+    this.retryAfterSeconds = retryAfterSeconds
+    this.limitHeaders = limitHeaders
+  }
+}
+
+/** The money of a day or a month is spent. Trying again before the next one is of no use. */
+export class BudgetExceededError extends Error {
+  override readonly name = 'BudgetExceededError'
+  readonly code = 'BZZZ_BUDGET_EXCEEDED'
+  readonly retryAfterSeconds: number
+  /** How far the rules of the call are used up: `x-ratelimit-*`. */
+  readonly limitHeaders: Readonly<Record<string, string>>
+  constructor(
+    message: string,
+    retryAfterSeconds: number,
+    limitHeaders: Readonly<Record<string, string>> = {},
+  ) {
+    super(message)
+    this.retryAfterSeconds = retryAfterSeconds
+    this.limitHeaders = limitHeaders
+  }
+}
+
+/** Where limits are counted does not answer, and calls are not let through uncounted. */
+export class LimitsUnavailableError extends Error {
+  override readonly name = 'LimitsUnavailableError'
+  readonly code = 'BZZZ_LIMITS_UNAVAILABLE'
+}
+
 export class DatabaseUnavailableError extends Error {
   override readonly name = 'DatabaseUnavailableError'
   readonly code = 'BZZZ_DATABASE_UNAVAILABLE'

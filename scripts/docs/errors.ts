@@ -139,6 +139,18 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'More work came in at once than the limit admits.',
     act: `${RETRY} When it lasts, add a node or raise the limit that the message names.`,
   },
+  BZZZ_RATE_LIMIT_EXCEEDED: {
+    means: 'A limit of model calls is used up; the message names the rule.',
+    act: `${RETRY} It is the time until there is room. See [LLM-LIMITS](LLM-LIMITS.md).`,
+  },
+  BZZZ_BUDGET_EXCEEDED: {
+    means: 'The money of the day or month is spent; the message names the rule.',
+    act: 'Raise the budget, or wait for the next period; `Retry-After` reaches to its beginning.',
+  },
+  BZZZ_LIMITS_UNAVAILABLE: {
+    means: 'Where limits of model calls are counted does not answer.',
+    act: `${RETRY} Check Redis or Postgres; see [LLM-LIMITS](LLM-LIMITS.md) for another choice.`,
+  },
   BZZZ_INTERNAL: {
     means: 'A fault of ours. The answer says nothing about it.',
     act: 'Look up the `requestId` in the log of the process that answered.',

@@ -22,6 +22,7 @@ const TABLE = {
   'mesh:read': { means: 'see nodes, peers and their state', from: 'viewer' },
   'job:read': { means: 'see jobs, their state and result', from: 'viewer' },
   'agent:read': { means: 'see agents and what they can do', from: 'viewer' },
+  'usage:read': { means: 'see what model calls used and cost', from: 'viewer' },
   'blob:write': { means: 'store blobs, pin and lease them', from: 'agent' },
   'address:write': { means: 'write the next version of an address', from: 'agent' },
   'agent:write': { means: 'register agents and renew their leases', from: 'agent' },

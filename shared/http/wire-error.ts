@@ -55,6 +55,8 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   BZZZ_BODY_TOO_LARGE: 413,
   BZZZ_RANGE_NOT_SATISFIABLE: 416,
   BZZZ_OVERLOADED: 429,
+  BZZZ_RATE_LIMIT_EXCEEDED: 429,
+  BZZZ_BUDGET_EXCEEDED: 429,
   // Never sent: counted and logged for an answer that nobody waits for any more.
   BZZZ_CALLER_LEFT: STATUS_CALLER_LEFT,
   BZZZ_AUTH_THROTTLED: 429,
@@ -68,6 +70,7 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   BZZZ_PARTITION_MINORITY: 503,
   BZZZ_DAEMON_UNAVAILABLE: 503,
   BZZZ_DATABASE_UNAVAILABLE: 503,
+  BZZZ_LIMITS_UNAVAILABLE: 503,
   BZZZ_AUDIT_UNAVAILABLE: 503,
   BZZZ_REDIS_UNAVAILABLE: 503,
   BZZZ_QUEUE_UNAVAILABLE: 503,
@@ -150,6 +153,7 @@ function extraOf(error: unknown): { headers: Record<string, string>; body: objec
   const body: Record<string, unknown> = {}
   if (!(error instanceof Error)) return { headers, body }
   if ('retryAfterSeconds' in error) headers['retry-after'] = String(error.retryAfterSeconds)
+  if ('limitHeaders' in error) Object.assign(headers, error.limitHeaders)
   if ('current' in error) body['current'] = error.current
   if ('quota' in error) body['quota'] = error.quota
   if ('sizeBytes' in error) body['size'] = error.sizeBytes
