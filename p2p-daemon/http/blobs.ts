@@ -27,7 +27,10 @@ export interface BlobRoutesOptions {
   putBytesMax: number
 }
 
-const putQuery = z.object({ ack: z.enum(['1', 'quorum', 'all']).optional() })
+/** How many nodes must hold a blob before its put is answered. */
+export const ACK_QUERY = { ack: z.enum(['1', 'quorum', 'all']).optional() }
+
+const putQuery = z.object(ACK_QUERY)
 
 const listQuery = z.object({
   after: z.string().refine(isHash, 'not a BLAKE3 hash').optional(),
@@ -108,7 +111,7 @@ export async function blobRoutes(app: FastifyInstance, options: BlobRoutesOption
  * What is put for the address of a project is refused before its body is read when the project has
  * no room for it. It counts once a record names it.
  */
-function checkQuota(
+export function checkQuota(
   request: FastifyRequest,
   quotas: Pick<Quotas, 'check'>,
   hash: string | undefined,

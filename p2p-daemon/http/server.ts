@@ -12,6 +12,7 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import { agentRoutes, type AgentRoutesOptions } from './agents.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { announceRoutes, type AnnounceRoutesOptions } from './announce.ts'
+import { blobBatchRoutes, type BlobBatchRoutesOptions } from './blob-batch.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
 import { eventRoutes, type EventRoutesOptions } from './events.ts'
 import { gcRoutes, type GCRoutesOptions } from './gc.ts'
@@ -28,6 +29,7 @@ import { searchRoutes, type SearchRoutesOptions } from './search.ts'
 export interface HttpServerComponents extends ServiceComponents {
   auth: AuthComponents
   routes: BlobRoutesOptions &
+    BlobBatchRoutesOptions &
     AddressRoutesOptions &
     AnnounceRoutesOptions &
     SearchRoutesOptions &
@@ -74,6 +76,7 @@ export class HttpServer implements Startable {
     this.#app = app
     await app.register(authPlugin, auth)
     await app.register(blobRoutes, routes)
+    await app.register(blobBatchRoutes, routes)
     await app.register(addressRoutes, routes)
     await app.register(announceRoutes, routes)
     await app.register(searchRoutes, routes)

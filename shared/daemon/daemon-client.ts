@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 
 import { Pool, type Dispatcher } from 'undici'
 
+import { BLOB_BATCH_MEDIA_TYPE, encodeBatch } from '../blob/batch.ts'
 import { DaemonUnavailableError, type RemoteError } from '../errors.ts'
 import { fromWireError } from '../http/wire-error.ts'
 import type { RecordJSON } from '../record/record.ts'
@@ -45,6 +46,17 @@ export interface BlobPutAnswer {
   underReplicated: boolean
 }
 
+/** One blob of a batch, in the order in which they were sent. */
+export interface BatchPutAnswer {
+  hash: string
+  size: number
+  /** It was there already. */
+  existed: boolean
+  /** How many nodes hold it durably. */
+  replicas: number
+  underReplicated: boolean
+}
+
 export interface BlobAnswer {
   status: number
   headers: Record<string, string | string[] | undefined>
@@ -58,11 +70,11 @@ interface Endpoint {
 }
 
 interface Call extends CallOptions {
-  method: 'GET' | 'HEAD' | 'PUT'
+  method: 'GET' | 'HEAD' | 'PUT' | 'POST'
   path: string
   headers?: Record<string, string>
-  /** Made anew for each attempt; a body that has begun to flow is not sent twice. */
-  body?: () => string | AsyncIterable<Uint8Array>
+  /** Made anew for each attempt; a stream that has begun to flow is not sent twice. */
+  body?: () => string | Uint8Array | AsyncIterable<Uint8Array>
 }
 
 /**
@@ -111,6 +123,29 @@ export class DaemonClient {
     // Lets the daemon refuse what the project has no room for before the body is sent.
     if (options.project !== undefined) headers['bzzz-project'] = options.project
     return this.#json({ ...options, method: 'PUT', path: '/v1/blobs', headers, body: () => body })
+  }
+
+  /**
+   * Many small blobs in one request, within the bounds of `shared/blob/batch.ts`. All of them are
+   * stored as `ack` asks for when this resolves; after a failure it may be repeated.
+   */
+  async putBlobs(
+    blobs: readonly Uint8Array[],
+    options: CallOptions & { project?: string; ack?: '1' | 'quorum' | 'all' },
+  ): Promise<BatchPutAnswer[]> {
+    const { project, ack } = options
+    const body = encodeBatch(blobs)
+    const { items } = await this.#json<{ items: BatchPutAnswer[] }>({
+      ...options,
+      method: 'POST',
+      path: `/v1/blobs/batch${ack === undefined ? '' : `?ack=${ack}`}`,
+      headers: {
+        'content-type': BLOB_BATCH_MEDIA_TYPE,
+        ...(project !== undefined && { 'bzzz-project': project }),
+      },
+      body: () => body,
+    })
+    return items
   }
 
   putAddress(
@@ -180,12 +215,11 @@ export class DaemonClient {
   }
 
   #attempt(endpoint: Endpoint, call: Call, onFlow: () => void): Promise<Dispatcher.ResponseData> {
-    const body = call.body?.()
     return endpoint.pool.request({
       method: call.method,
       path: call.path,
       headers: { ...call.headers, authorization: `Bearer ${call.token}` },
-      body: typeof body === 'object' ? Readable.from(noticing(body, onFlow)) : (body ?? null),
+      body: toBody(call.body?.(), onFlow),
       ...(call.signal && { signal: call.signal }),
     })
   }
@@ -195,6 +229,13 @@ export class DaemonClient {
     const good = this.#endpoints.filter((endpoint) => endpoint.failedAtMs < avoidAfter)
     return [...good, ...this.#endpoints.filter((endpoint) => !good.includes(endpoint))]
   }
+}
+
+/** A stream is watched, because it can be sent once only. */
+function toBody(body: ReturnType<NonNullable<Call['body']>> | undefined, onFlow: () => void) {
+  if (body === undefined) return null
+  if (typeof body === 'string' || body instanceof Uint8Array) return body
+  return Readable.from(noticing(body, onFlow))
 }
 
 /** Tells when the first byte of a body leaves: from then on it cannot be sent to another daemon. */

@@ -37,6 +37,7 @@ const OF_A_PROJECT: Readonly<Record<string, string>> = {
   'GET /v1/resolve': '/v1/resolve?address=bzzz://a@apollo/x',
   'POST /v1/merges': '/v1/merges?address=bzzz://a@apollo/x',
   'PUT /v1/blobs': '/v1/blobs',
+  'POST /v1/blobs/batch': '/v1/blobs/batch',
   'GET /v1/agents': '/v1/agents?project=apollo',
   'GET /v1/agents/:agent': '/v1/agents/a@apollo',
   'PUT /v1/agents/:agent': '/v1/agents/a@apollo',

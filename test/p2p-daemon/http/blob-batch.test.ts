@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+import { BATCH_BLOBS_MAX, BLOB_BATCH_MEDIA_TYPE, encodeBatch } from '../../../shared/blob/batch.ts'
+import { hashBytes } from '../../../shared/blob/hash.ts'
+import { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
+import { DaemonUnavailableError } from '../../../shared/errors.ts'
+import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
+
+let daemon: MemoryDaemon
+let client: DaemonClient
+let token: string
+
+beforeAll(async () => {
+  daemon = await startMemoryDaemon({ quotas: 'apollo=10' })
+  client = new DaemonClient({ endpoints: [daemon.url] })
+  token = await daemon.tokens.create()
+})
+
+afterAll(async () => {
+  await client.close()
+  await daemon.close()
+})
+
+const texts = (count: number, of: string) =>
+  Array.from({ length: count }, (_, index) => Buffer.from(`${of} ${index}`))
+
+async function post(body: Uint8Array, headers: Record<string, string> = {}) {
+  const answer = await fetch(`${daemon.url}/v1/blobs/batch`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${token}`,
+      'content-type': BLOB_BATCH_MEDIA_TYPE,
+      ...headers,
+    },
+    body: body as Uint8Array<ArrayBuffer>,
+  })
+  const { error } = (await answer.json()) as { error?: { code: string } }
+  return { status: answer.status, code: error?.code }
+}
+
+describe('POST /v1/blobs/batch', () => {
+  it('stores every blob and answers for each in order', async () => {
+    const blobs = [...texts(100, 'first'), Buffer.alloc(0), Buffer.from('first 3')]
+    const items = await client.putBlobs(blobs, { token })
+    expect(items.map(({ hash }) => hash)).toEqual(blobs.map(hashBytes))
+    expect(items.map(({ size }) => size)).toEqual(blobs.map(({ length }) => length))
+    expect(items.every(({ replicas }) => replicas === 1)).toBe(true)
+    for (const blob of blobs) expect(await daemon.store.stat(hashBytes(blob))).toBeDefined()
+    const again = await client.putBlobs(blobs, { token, ack: 'all' })
+    expect(again.every(({ existed }) => existed)).toBe(true)
+  })
+
+  it('lets an address name what it stored', async () => {
+    const [item] = await client.putBlobs([Buffer.from('named')], { token })
+    const write = { hash: item!.hash, mediaType: 'text/plain' }
+    const { record } = await client.putAddress('bzzz://a@gemini/named', write, { token })
+    expect(record.hash).toBe(hashBytes(Buffer.from('named')))
+  })
+
+  it('refuses what is no batch, too many blobs, and what a project has no room for', async () => {
+    const bad = { status: 400, code: 'BZZZ_REQUEST_INVALID' }
+    expect(await post(Buffer.from([0, 0, 0, 9, 1]))).toEqual(bad)
+    expect(await post(Buffer.alloc(0))).toEqual(bad)
+    expect(await post(encodeBatch(texts(BATCH_BLOBS_MAX + 1, 'many')))).toEqual(bad)
+    const full = await post(encodeBatch(texts(5, 'quota')), { 'bzzz-project': 'apollo' })
+    expect(full).toEqual({ status: 507, code: 'BZZZ_QUOTA_EXCEEDED' })
+    expect(await daemon.store.stat(hashBytes(Buffer.from('quota 0')))).toBeUndefined()
+  })
+
+  it('is sent to the next daemon when the first is away', async () => {
+    const two = new DaemonClient({ endpoints: ['http://127.0.0.1:9', daemon.url] })
+    const [item] = await two.putBlobs([Buffer.from('moved on')], { token })
+    expect(item?.hash).toBe(hashBytes(Buffer.from('moved on')))
+    await two.close()
+    const none = new DaemonClient({ endpoints: ['http://127.0.0.1:9'] })
+    const putting = none.putBlobs([Buffer.from('nowhere')], { token })
+    await expect(putting).rejects.toBeInstanceOf(DaemonUnavailableError)
+    await none.close()
+  })
+})
