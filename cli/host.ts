@@ -13,6 +13,9 @@ export interface CommandHost {
   stderr: Output
   /** Aborts at the first SIGINT, SIGTERM or SIGHUP. */
   signal: AbortSignal
-  /** Aborts at the second: whoever waits for an orderly end stops waiting. */
+  /**
+   * Aborts at a second one that is no echo of the first: whoever waits for an orderly end stops
+   * waiting.
+   */
   force: AbortSignal
 }

@@ -3,13 +3,23 @@ import { runCli } from './cli.ts'
 /** How soon the end of npm is noticed. */
 const PARENT_POLL_INTERVAL_MS = 500
 
+/**
+ * A terminal sends Ctrl-C to npm and to us, npm passes it on, and a service manager does the same
+ * to a group: signals this close together are one wish, and nobody's impatience.
+ */
+const SAME_WISH_MS = 1_000
+
 const stopping = new AbortController()
 const forcing = new AbortController()
+let stoppedAtMs = Infinity
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
-    if (stopping.signal.aborted) forcing.abort()
-    else stopping.abort(new Error(`Stopped by ${signal}.`))
+    const nowMs = performance.now()
+    if (nowMs - stoppedAtMs > SAME_WISH_MS) forcing.abort()
+    if (stopping.signal.aborted) return
+    stoppedAtMs = nowMs
+    stopping.abort(new Error(`Stopped by ${signal}.`))
   })
 }
 // npm starts us below a shell that passes no signal on: when that is gone, so is who called npm.

@@ -30,7 +30,7 @@ const HEAD = [
 export function formatStatus(cluster: ClusterStatus): string {
   const rows = [
     ...cluster.nodes.map((node) => rowOf(node.name, node, cluster)),
-    ...notAsked(cluster).map(rowOfMember),
+    ...notAsked(cluster).map((member) => rowOfMember(member, cluster)),
   ]
   const problems = [
     ...cluster.nodes.flatMap((node) => problemsOf(node).map((text) => `${node.name}: ${text}`)),
@@ -74,7 +74,7 @@ function rowOf(name: string, node: Reached<NodeStatus>, cluster: ClusterStatus):
   ]
 }
 
-/** Members that others tell of: nobody said where their HTTP API is. */
+/** Members that others tell of, on machines of their own: their HTTP API is not in reach. */
 function notAsked({ nodes, members }: ClusterStatus): ListedMember[] {
   const asked = nodes.flatMap((node) => (node.up ? [node.status.node.peerId] : []))
   const down = nodes.flatMap((node) => (node.up ? [] : [node.name]))
@@ -83,12 +83,20 @@ function notAsked({ nodes, members }: ClusterStatus): ListedMember[] {
   )
 }
 
-function rowOfMember({ name, peerId, state, report, awaySeconds }: ListedMember): string[] {
+function rowOfMember(
+  { name, peerId, state, report, awaySeconds }: ListedMember,
+  { nodes }: ClusterStatus,
+): string[] {
+  const seen = nodes
+    .flatMap((node) => (node.up ? node.status.peers : []))
+    .filter((peer) => peer.peerId === peerId)
+  const roles = seen[0]?.roles?.join(', ') || '-'
+  const latency = latencyText(seen.map(({ latencyMs }) => latencyMs))
   const away = awaySeconds === null ? '' : ` ${formatUptime(awaySeconds)}`
   const held = report
     ? [report.blobs, formatBytes(report.bytes), report.owed, report.underReplicated].map(String)
     : ['-', '-', '-', '-']
-  return [name, shortPeerId(peerId), `${state}${away}`, '-', '-', '-', ...held, '-', '-']
+  return [name, shortPeerId(peerId), `${state}${away}`, roles, '-', latency, ...held, '-', '-']
 }
 
 /** Of the slowest peer: the one that a put of three copies waits for. */

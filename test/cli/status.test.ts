@@ -108,8 +108,14 @@ last errors
 
   it('shows members that were not asked, and a node that drains', () => {
     const report = { blobs: 3, bytes: 2048, owed: 1, underReplicated: 2 }
+    const peer = {
+      peerId: '12D3KooWironwo01234567',
+      name: 'ironwood',
+      latencyMs: 4.5,
+      roles: ['threads'],
+    }
     const text = formatStatus({
-      ...cluster(status()),
+      ...cluster(status({ peers: [peer] })),
       members: [
         member({ peerId: '12D3KooWwalnut01234567', name: 'walnut', state: 'draining' }),
         member({ peerId: '12D3KooWironwo01234567', name: 'ironwood', report }),
@@ -117,7 +123,9 @@ last errors
       ],
     })
     expect(text).toMatch(/^walnut +…01234567 +draining /m)
-    expect(text).toMatch(/^ironwood +…01234567 +live +- +- +- +3 +2.0 KiB +1 +2 +- +-$/m)
+    expect(text).toMatch(
+      /^ironwood +…01234567 +live +threads +- +4\.5 ms +3 +2.0 KiB +1 +2 +- +-$/m,
+    )
     expect(text).toMatch(/^acacia +- +away 1 min +-/m)
   })
 

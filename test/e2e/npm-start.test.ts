@@ -1,4 +1,4 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -38,12 +38,16 @@ function readUntil(child: ChildProcess, last: string): Promise<string> {
 }
 
 describe('npm start', () => {
-  it('prints commands that work, and leaves nothing when npm is told to stop', async () => {
+  it('prints commands that work, and ends in order by Ctrl-C', async () => {
     const env = userEnv({
       BZZZ_DATA: join(base, 'data'),
       BZZZ_PORT_OFFSET: String(await findPortOffset(1)),
     })
-    npm = spawn('npm', ['start'], { cwd: PROJECT, env, stdio: ['ignore', 'pipe', 'inherit'] })
+    // As a shell starts it: npm and what it runs are one process group.
+    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe']
+    npm = spawn('npm', ['start'], { cwd: PROJECT, env, stdio, detached: true })
+    let complaints = ''
+    npm.stderr!.on('data', (chunk: Buffer) => (complaints += chunk.toString()))
     const said = await readUntil(npm, 'npx bzzz status')
     for (const [index, part] of ['postgres', 'walnut', 'gateway', 'connector'].entries()) {
       expect(said).toMatch(new RegExp(`\\[${index + 1}/4\\] ${part} +ready`))
@@ -58,8 +62,11 @@ describe('npm start', () => {
     expect(stdout).toMatch(/^walnut .* 0 of 0 /m)
 
     const tree = await processTree(npm.pid!)
-    npm.kill('SIGTERM')
-    await once(npm, 'exit')
+    // As a terminal does: npm hears it, passes it on, and our own process hears it as well.
+    process.kill(-npm.pid!, 'SIGINT')
+    await once(npm, 'close')
     await expect.poll(() => stillRunning(tree), { timeout: 30_000, interval: 100 }).toEqual([])
+    expect(complaints).toContain('bzzz: stopping')
+    expect(complaints).not.toContain('is killed')
   })
 })
