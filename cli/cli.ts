@@ -10,6 +10,7 @@ import { dbCommand } from './commands/db.ts'
 import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
 import { jobsCommand } from './commands/jobs.ts'
+import { migrateCommand } from './commands/migrate.ts'
 import { nodeCommand } from './commands/node.ts'
 import { policyCommand } from './commands/policy.ts'
 import { putCommand } from './commands/put.ts'
@@ -54,6 +55,7 @@ function createProgram(host: CommandHost): Command {
     gcCommand,
     tokenCommand,
     auditCommand,
+    migrateCommand,
     dbCommand,
     versionCommand,
   ]) {

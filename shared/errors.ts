@@ -491,6 +491,24 @@ export class ProcessStartError extends Error {
   readonly code = 'BZZZ_PROCESS_START'
 }
 
+/** A log of v1 with more chains than one file can have. */
+export class LogTooManyChainsError extends Error {
+  override readonly name = 'LogTooManyChainsError'
+  readonly code = 'BZZZ_V1_TOO_MANY_CHAINS'
+}
+
+/** A path that was given names no log of v1. */
+export class LogNotFoundError extends Error {
+  override readonly name = 'LogNotFoundError'
+  readonly code = 'BZZZ_V1_LOG_NOT_FOUND'
+}
+
+/** A log of v1 does not hold what was asked of it; the output says where. */
+export class LogBrokenError extends Error {
+  override readonly name = 'LogBrokenError'
+  readonly code = 'BZZZ_V1_LOG_BROKEN'
+}
+
 /**
  * An error another process answered over HTTP. It keeps the code it was given, so that a fault
  * deep in a chain of calls reaches the caller under its own name.

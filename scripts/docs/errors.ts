@@ -276,6 +276,18 @@ const STARTS: Readonly<Record<string, Meaning>> = {
     means: 'Settings are missing, wrong or unknown: one line each.',
     act: 'Correct all of them; every line names its setting.',
   },
+  BZZZ_V1_LOG_NOT_FOUND: {
+    means: 'A path names no log of v1.',
+    act: 'Name files of NDJSON or JSON, or folders with such files.',
+  },
+  BZZZ_V1_LOG_BROKEN: {
+    means: 'A log of v1 does not hold what was asked of it: the output says which and where.',
+    act: 'What stands before the first bad position is good. Look for another copy of the log.',
+  },
+  BZZZ_V1_TOO_MANY_CHAINS: {
+    means: 'One file has more chains than are looked after at once.',
+    act: 'Split it: by author, or as it was put together.',
+  },
   BZZZ_AUDIT_BROKEN: {
     means: 'An audit row was changed, removed, added or moved: the message names the first.',
     act: 'Compare with a backup, and find out who may write to the database.',
