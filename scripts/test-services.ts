@@ -6,15 +6,16 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, globSync } from 'node:fs'
+import { globSync } from 'node:fs'
 import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { findSystemUser, runAs } from '../cli/up/postgres/system-user.ts'
+import { findRedisServer } from '../test/helpers/redis-server.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const HOST = '127.0.0.1'
@@ -58,10 +59,7 @@ function majorOf(folder: string): number {
 }
 
 function findRedis(): string {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/bin', '/usr/local/bin']
-  const found = folders
-    .map((folder) => join(folder, 'redis-server'))
-    .find((path) => existsSync(path))
+  const found = findRedisServer()
   if (found !== undefined) return found
   throw new MissingServiceError('There is no Redis here: apt-get install redis-server.')
 }

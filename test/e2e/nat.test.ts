@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
 import type { Peer } from '../../p2p-daemon/mesh/mesh.ts'
@@ -14,6 +16,9 @@ const PORT = 9101
 
 /** The next attempt to dial a peer that is reached through a relay only comes within 15 s. */
 const DIRECT_LIMIT_MS = 120_000
+
+/** Asked for on the way to the relay, and once more inside the connection that it carries. */
+const NETWORK_KEY = randomBytes(32).toString('hex')
 
 const missing = await whyNoNamespaces()
 
@@ -62,6 +67,7 @@ beforeAll(async () => {
     envOf: (name) => ({
       BZZZ_LISTEN: name === 'node1' ? RELAY : `10.${at(name)}.0.2`,
       BZZZ_P2P_PORT: String(PORT),
+      BZZZ_NETWORK_KEY: NETWORK_KEY,
       DHT_BOOTSTRAP_NODES: `${RELAY}:${PORT}`,
       // The relay keeps no blobs: they have to get from one hidden node to the other.
       ...(name === 'node1' ? { BZZZ_WEIGHT: '0' } : {}),
@@ -102,7 +108,7 @@ async function moveBlob(seed: number, from: Daemon, to: Daemon): Promise<void> {
   expect(hashBytes(new Uint8Array(await read.arrayBuffer()))).toBe(hash)
 }
 
-describe('two nodes behind two NATs', () => {
+describe('two nodes behind two NATs, under a network key', () => {
   it('find each other through a relay and move a blob', async () => {
     const [relay, left, right] = daemons!.nodes as [Daemon, Daemon, Daemon]
     expect([await linkTo(left, relay), await linkTo(right, relay)]).toEqual(['direct', 'direct'])

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
 import { startJobCluster, type JobCluster } from '../helpers/job-cluster.ts'
-import { startQueueServer } from '../helpers/queue-server.ts'
+import { startQueueServer, type QueueServer } from '../helpers/queue-server.ts'
+import { findRedisServer, startRedisServer } from '../helpers/redis-server.ts'
 import { beginFault, LONG, sleep } from './rounds.ts'
 
 const HANDLER = join(import.meta.dirname, '..', 'connector', 'functions', 'worker')
@@ -57,18 +58,32 @@ async function callLoop({ url }: JobCluster, counts: Counts, going: () => boolea
   }
 }
 
-describe('the queue away under load', () => {
+const redis = findRedisServer()
+
+/** Where jobs lie, and what the parts have to be told of it. */
+const BACKENDS = [
+  { name: 'Postgres', start: startQueueServer, envOf: () => ({ REDIS_URL: '' }) },
+  {
+    name: 'Redis',
+    missing: redis === undefined && 'redis-server is not installed (apt-get install redis-server).',
+    start: () => startRedisServer(redis!),
+    envOf: ({ url }: QueueServer) => ({ REDIS_URL: url, DATABASE_URL: '' }),
+  },
+]
+
+describe.each(BACKENDS)('$name of the queue away under load', (backend) => {
   it(
     'loses nothing, refuses with Retry-After, and comes back by itself',
     async (context) => {
+      if (backend.missing) return context.skip(backend.missing)
       const { row } = beginFault(context, {
-        fault: `Postgres of the queue away for ${AWAY_MS / 1000} s`,
+        fault: `${backend.name} of the queue away for ${AWAY_MS / 1000} s`,
         rounds: { short: 1, long: 1 },
       })
-      const server = await startQueueServer()
+      const server = await backend.start()
       const cluster = await startJobCluster(
         { worker: { handler: HANDLER } },
-        { BZZZ_JOB_LOCK: '2s' },
+        { BZZZ_JOB_LOCK: '2s', ...backend.envOf(server) },
         server,
       )
       const counts: Counts = { accepted: new Map(), refused: 0, served: 0, wrong: [] }
