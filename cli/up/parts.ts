@@ -46,7 +46,7 @@ function common(context: PartsContext): Record<string, string> {
     DATABASE_URL: context.databaseURL,
     ...(context.redisURL && { REDIS_URL: context.redisURL }),
     BZZZ_STOP_TIMEOUT: `${DRAIN_TIMEOUT_MS}ms`,
-    NODE_COMPILE_CACHE: context.layout.cache,
+    NODE_COMPILE_CACHE: context.env['NODE_COMPILE_CACHE'] ?? context.layout.cache,
   }
 }
 
