@@ -503,6 +503,12 @@ export class LogNotFoundError extends Error {
   readonly code = 'BZZZ_V1_LOG_NOT_FOUND'
 }
 
+/** The optional packages that read hypercores are not installed. */
+export class HypercoreMissingError extends Error {
+  override readonly name = 'HypercoreMissingError'
+  readonly code = 'BZZZ_V1_HYPERCORE_MISSING'
+}
+
 /** A log of v1 does not hold what was asked of it; the output says where. */
 export class LogBrokenError extends Error {
   override readonly name = 'LogBrokenError'

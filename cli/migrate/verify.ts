@@ -1,12 +1,11 @@
 import { LogBrokenError } from '../../shared/errors.ts'
 import {
   holds,
-  reportChain,
+  verifyLog,
   type ChainReport,
   type Expectation,
 } from '../../shared/v1/chain-report.ts'
-import { checkRecords, LogChecker } from '../../shared/v1/log-checker.ts'
-import { findLogs, type LogSource } from '../../shared/v1/log-source.ts'
+import { withLogs, type LogSource } from '../../shared/v1/log-source.ts'
 import type { CommandHost } from '../host.ts'
 import { formatTable } from '../output/table.ts'
 import { createEntriesBar } from './entries-bar.ts'
@@ -25,12 +24,14 @@ export async function verifyLogs(
 ): Promise<void> {
   const expected = { trustedHeads: options.trustedHead, length: options.expectLength ?? null }
   const reports: ChainReport[] = []
-  for (const source of await findLogs(paths)) {
-    for (const report of await verifyLog(host, source, expected)) {
-      reports.push(report)
-      if (options.json) host.stdout.write(`${JSON.stringify(report)}\n`)
+  await withLogs(paths, async (sources) => {
+    for (const source of sources) {
+      for (const report of await verifyOne(host, source, expected)) {
+        reports.push(report)
+        if (options.json) host.stdout.write(`${JSON.stringify(report)}\n`)
+      }
     }
-  }
+  })
   if (!options.json) host.stdout.write(describe(reports))
   const bad = reports.filter((report) => !holds(report)).length
   if (bad > 0) throw new LogBrokenError(`${bad} of ${reports.length} chains do not hold.`)
@@ -43,24 +44,22 @@ export async function verifyLogs(
   if (missing !== undefined) throw new LogBrokenError(`No chain ends with ${missing}.`)
 }
 
-async function verifyLog(
+async function verifyOne(
   host: CommandHost,
   source: LogSource,
   expected: Expectation,
 ): Promise<ChainReport[]> {
-  const checker = new LogChecker()
   const bar = createEntriesBar(host.stderr, source.path)
   let entries = 0
   try {
-    for await (const batch of checkRecords(source.read(host.signal), checker)) {
+    return await verifyLog(source, expected, host.signal, (batch) => {
       entries += batch.length
       const { offset = 0 } = batch.at(-1)?.raw ?? {}
-      bar.update(entries, offset / source.sizeBytes)
-    }
+      bar.update(entries, source.sizeBytes > 0 ? offset / source.sizeBytes : 0)
+    })
   } finally {
     bar.stop()
   }
-  return checker.chains.map((chain) => reportChain(source.path, chain, expected))
 }
 
 function describe(reports: readonly ChainReport[]): string {
@@ -77,7 +76,21 @@ function describe(reports: readonly ChainReport[]): string {
     rule(report.strict),
     outside(report.trustedHead),
     outside(report.expectedLength),
+    describeTree(report.tree),
   ])
   const head = ['file', 'author', 'entries', 'head', 'v1 rule', 'strict rule', 'trusted', 'length']
+  head.push('signed tree')
   return formatTable(head, rows)
+}
+
+function describeTree(tree: ChainReport['tree']): string {
+  if (!tree) return ''
+  const { ok, missing, tampered, signature } = tree
+  if (ok) return 'holds'
+  const problems = [
+    missing.length > 0 ? `${missing.length} blocks missing` : '',
+    tampered.length > 0 ? `${tampered.length} blocks tampered with` : '',
+    signature ? '' : 'no signature of the key',
+  ]
+  return problems.filter((problem) => problem !== '').join(', ')
 }

@@ -280,6 +280,10 @@ const STARTS: Readonly<Record<string, Meaning>> = {
     means: 'A path names no log of v1.',
     act: 'Name files of NDJSON or JSON, or folders with such files.',
   },
+  BZZZ_V1_HYPERCORE_MISSING: {
+    means: 'A hypercore is to be read, and the optional packages for it are not installed.',
+    act: 'Run `npm install` without `--omit=optional`, or export the core as NDJSON.',
+  },
   BZZZ_V1_LOG_BROKEN: {
     means: 'A log of v1 does not hold what was asked of it: the output says which and where.',
     act: 'What stands before the first bad position is good. Look for another copy of the log.',

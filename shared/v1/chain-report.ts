@@ -1,4 +1,7 @@
-import type { Chain, RuleResult } from './chain.ts'
+import { Chain, type RuleResult } from './chain.ts'
+import type { TreeReport } from './core-log.ts'
+import { checkRecords, LogChecker, type CheckedRecord } from './log-checker.ts'
+import type { LogSource } from './log-source.ts'
 
 /** What is known of a chain from elsewhere than its log. */
 export interface Expectation {
@@ -19,10 +22,31 @@ export interface ChainReport {
   /** Null where nothing was expected. */
   trustedHead: boolean | null
   expectedLength: boolean | null
+  /** Of a hypercore. */
+  tree?: TreeReport
+}
+
+/** Reads a log to its end. There is a report for a core without entries as well. */
+export async function verifyLog(
+  source: LogSource,
+  expected: Expectation,
+  signal: AbortSignal,
+  onBatch: (batch: readonly CheckedRecord[]) => void = () => undefined,
+): Promise<ChainReport[]> {
+  const checker = new LogChecker()
+  let tree: TreeReport | undefined
+  const records = source.read(signal, (report) => (tree = report))
+  for await (const batch of checkRecords(records, checker)) onBatch(batch)
+  const empty = source.core === null ? [] : [new Chain(null)]
+  const chains = checker.chains.length > 0 ? checker.chains : empty
+  return chains.map((chain) => ({
+    ...reportChain(source.path, chain, expected),
+    ...(tree && { tree }),
+  }))
 }
 
 /** What v1's log can prove about itself, beside what only somebody outside can know. */
-export function reportChain(file: string, chain: Chain, expected: Expectation): ChainReport {
+function reportChain(file: string, chain: Chain, expected: Expectation): ChainReport {
   const { author, length, genesisHash, headHash, v1, strict } = chain
   return {
     file,
@@ -39,6 +63,8 @@ export function reportChain(file: string, chain: Chain, expected: Expectation): 
 }
 
 /** Whether all that was asked for holds. */
-export function holds({ v1, strict, trustedHead, expectedLength }: ChainReport): boolean {
-  return v1.ok && strict.ok && trustedHead !== false && expectedLength !== false
+export function holds(report: ChainReport): boolean {
+  const { v1, strict, trustedHead, expectedLength, tree } = report
+  const outside = trustedHead !== false && expectedLength !== false
+  return v1.ok && strict.ok && outside && tree?.ok !== false
 }

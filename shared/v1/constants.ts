@@ -25,3 +25,6 @@ export const READ_BYTES = 128 * KiB
 /** Logs of one call; a folder with more is not one of logs. */
 export const LOGS_MAX = 10_000
 export const FOLDER_DEPTH_MAX = 8
+
+/** Blocks of a hypercore read at once. */
+export const BLOCKS_AT_ONCE_MAX = 256

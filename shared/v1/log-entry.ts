@@ -6,7 +6,13 @@ import { AUTHOR_CHARS_MAX, NESTING_MAX, TYPE_CHARS_MAX } from './constants.ts'
 import { isSpace, type RawRecord } from './record-splitter.ts'
 
 /** Why a record cannot be an entry. */
-export type Unreadable = 'not_json' | 'not_a_log_entry' | 'too_long' | 'too_deep' | 'invalid_utf8'
+export type Unreadable =
+  | 'not_json'
+  | 'not_a_log_entry'
+  | 'too_long'
+  | 'too_deep'
+  | 'invalid_utf8'
+  | NonNullable<RawRecord['refusal']>
 
 /** One entry as v1 wrote it. */
 export interface LogEntry {
@@ -52,6 +58,7 @@ const scratch = Buffer.allocUnsafe(64 * KiB)
 
 /** Reads a record. Nothing is verified but that it is an entry, whole and unambiguous. */
 export function readEntry(record: RawRecord): LogEntry | Unreadable {
+  if (record.refusal) return record.refusal
   if (!record.whole) return 'too_long'
   const { bytes } = record
   if (bytes.length > NESTING_MAX && nestingOf(bytes) > NESTING_MAX) return 'too_deep'

@@ -9,6 +9,8 @@ export interface RawRecord {
   sizeBytes: number
   /** False when it is longer than RECORD_BYTES_MAX. */
   whole: boolean
+  /** Why what holds it does not vouch for it; for records of signed stores. */
+  refusal?: 'missing_block' | 'tampered_block'
 }
 
 const NEWLINE = 0x0a
