@@ -44,6 +44,13 @@ export const gatewayConfigSchema = z.object({
   BZZZ_CALLBACK_HOSTS: list
     .default(['127.0.0.1', 'localhost'])
     .describe('Hosts that X-Callback-Url may name, such as gateway,*.example.org; * for any'),
+  BZZZ_ASYNC_ANONYMOUS: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe(
+      'Take asynchronous calls without a token, as OpenFaaS does; auto: on loopback only. ' +
+        'Otherwise they need job:write',
+    ),
   BZZZ_LOG_LEVEL: logLevel.describe('Least severe log line that is written'),
   DATABASE_URL: z
     .string()

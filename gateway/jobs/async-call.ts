@@ -15,7 +15,7 @@ import type { GatewayJobs } from './gateway-jobs.ts'
 
 export interface AsyncCallOptions {
   provider: Pick<FunctionProvider, 'find'>
-  jobs: Pick<GatewayJobs, 'queue' | 'callbackHosts'>
+  jobs: Pick<GatewayJobs, 'queue' | 'callbackHosts' | 'anonymous'>
   verify: TokenVerifier
 }
 
@@ -45,8 +45,10 @@ export async function asyncCallRoutes(
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
 
-  // Public as /function is: the token is for the function, which checks it when it is called.
-  const route = { config: { public: true }, bodyLimit: JOB_BODY_BYTES_MAX }
+  // Public as /function is where only this machine gets here: the token is for the function, which
+  // checks it when it is called.
+  const config = options.jobs.anonymous ? { public: true } : { scope: 'job:write' as const }
+  const route = { config, bodyLimit: JOB_BODY_BYTES_MAX }
   app.post('/async-function/*', route, async (request, reply) => {
     const { provider, jobs } = options
     const target = TARGET.exec(request.raw.url ?? '')

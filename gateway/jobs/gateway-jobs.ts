@@ -2,6 +2,7 @@ import { QueueUnavailableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { JobQueue } from '../../shared/queue/job-queue.ts'
 import { openQueue } from '../../shared/queue/open-queue.ts'
+import { isLoopbackHost } from '../../shared/http/loopback.ts'
 import type { GatewayConfig } from '../config.ts'
 
 /** What the gateway needs for asynchronous calls. */
@@ -10,6 +11,8 @@ export interface GatewayJobs {
   queue(): JobQueue
   /** Hosts that answers may be sent to. */
   callbackHosts: readonly string[]
+  /** Whether a call is taken in from who shows no token. */
+  anonymous: boolean
   close(): Promise<void>
 }
 
@@ -23,6 +26,13 @@ export function openJobs(config: GatewayConfig, { log }: { log: Logger }): Gatew
       throw new QueueUnavailableError('There is no queue: set REDIS_URL or DATABASE_URL.')
     },
     callbackHosts: config.BZZZ_CALLBACK_HOSTS,
+    anonymous: takesAnonymous(config),
     close: async () => queue?.close(),
   }
+}
+
+/** What anybody may queue, anybody may fill a disk with. */
+function takesAnonymous({ BZZZ_ASYNC_ANONYMOUS, BZZZ_HOST }: GatewayConfig): boolean {
+  if (BZZZ_ASYNC_ANONYMOUS === 'auto') return isLoopbackHost(BZZZ_HOST)
+  return BZZZ_ASYNC_ANONYMOUS === 'on'
 }

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 
 import { InvalidConfigError } from '../../shared/errors.ts'
+import { isLoopbackHost } from '../../shared/http/loopback.ts'
 import { ADDRESS_CHARS_MAX, BOOTSTRAP_MAX } from './constants.ts'
 
 const HOST_PROTOCOLS = new Set(['ip4', 'ip6', 'dns', 'dns4', 'dns6'])
@@ -81,11 +82,6 @@ export function ownAddresses(addresses: readonly Multiaddr[]): string[] {
 
 function isLoopback(address: Multiaddr): boolean {
   return isLoopbackHost(address.getComponents()[0]?.value ?? '')
-}
-
-/** Only this machine gets there. */
-export function isLoopbackHost(host: string): boolean {
-  return host.startsWith('127.') || host === '::1' || host === 'localhost'
 }
 
 function fromHostAndPort(text: string): string | undefined {

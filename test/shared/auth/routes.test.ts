@@ -24,8 +24,6 @@ const PUBLIC = [
   'GET /_/health',
   'GET /_/ready',
   'GET /metrics',
-  // As /function is: the function checks the token when it is called.
-  'POST /async-function/*',
   // Signed, and nothing in it is secret: see docs/SECURITY.md.
   'GET /v1/revocations',
 ]
@@ -51,6 +49,7 @@ const OF_A_PROJECT: Readonly<Record<string, string>> = {
 
 /** Why a route that names no project needs none. A new route is put here or above, not left out. */
 const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
+  'POST /async-function/*': 'the function checks the token once more when it is called',
   'GET /v1/blobs/:hash': 'who knows a hash may read it',
   'HEAD /v1/blobs/:hash': 'who knows a hash may read it',
   'PUT /v1/pins/:hash': 'keeps what one knows the hash of',
@@ -103,7 +102,12 @@ async function addGateway(env: Record<string, string>): Promise<void> {
   const stackFile = join(folder, 'stack.yml')
   await writeFile(stackFile, 'version: 1.0\nprovider:\n  name: openfaas\nfunctions: {}\n')
   const { signal } = new AbortController()
-  const ports = { BZZZ_GATEWAY_PORT: '0', BZZZ_GATEWAY_METRICS_PORT: '0' }
+  // On loopback alone it would take asynchronous calls from anybody.
+  const ports = {
+    BZZZ_ASYNC_ANONYMOUS: 'off',
+    BZZZ_GATEWAY_PORT: '0',
+    BZZZ_GATEWAY_METRICS_PORT: '0',
+  }
   const folders = { BZZZ_GATEWAY_DATA_DIR: join(folder, 'gateway'), BZZZ_STACK_FILE: stackFile }
   const gateway = await collectRoutes('gateway', () =>
     startGateway({ env: { ...env, ...ports, ...folders }, signal, arch: 'x64' }),
