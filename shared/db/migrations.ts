@@ -2,6 +2,7 @@ import type { Migration } from 'kysely'
 
 import * as records from './migrations/0001-records.ts'
 import * as access from './migrations/0002-access.ts'
+import * as usage from './migrations/0004-usage.ts'
 
 /**
  * Every migration in order, by name. Additive in one release, contracted in a later one, so that
@@ -10,4 +11,5 @@ import * as access from './migrations/0002-access.ts'
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-records': records,
   '0002-access': access,
+  '0004-usage': usage,
 }

@@ -10,6 +10,7 @@ export interface Schema {
   tokens: TokenTable
   audit: AuditTable
   audit_head: AuditHeadTable
+  llm_usage: LlmUsageTable
 }
 
 /** One row for each version of each address, forks included. */
@@ -79,4 +80,39 @@ export interface AuditHeadTable {
   id: Generated<number>
   seq: ColumnType<string, number, number>
   hash: string
+}
+
+/** One row for each model call; see functions/llm-proxy/usage/. */
+export interface LlmUsageTable {
+  /** Of the exchange, chosen by the writer, so that what is sent twice is one row. */
+  id: string
+  at: Date
+  token_id: string
+  subject: string
+  project: string
+  agent: string
+  path: string
+  /** As asked for. */
+  model: string
+  served_model: string
+  upstream: string
+  peer: string | null
+  status: number
+  outcome: string
+  cached: boolean
+  input_tokens: ColumnType<string, number, number>
+  cached_input_tokens: ColumnType<string, number, number>
+  cache_write_tokens: ColumnType<string, number, number>
+  output_tokens: ColumnType<string, number, number>
+  reasoning_tokens: ColumnType<string, number, number>
+  images: number
+  estimated: boolean
+  cost_nano_usd: ColumnType<string, string, string>
+  priced: boolean
+  /** BLAKE3 of the price map that the cost is from. */
+  price_map: string
+  first_byte_ms: number | null
+  total_ms: number
+  /** Address of the exchange; null where nothing was recorded. */
+  exchange: string | null
 }

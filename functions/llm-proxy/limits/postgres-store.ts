@@ -1,0 +1,103 @@
+import pg from 'pg'
+
+import type { Logger } from '../../../shared/log/log.ts'
+import { SETTLED_KEPT_MS, STATE_KEPT_MS, STORE_TIMEOUT_MS } from './constants.ts'
+import { decodeVerdict, encodeBounds, type EncodedVerdict } from './encoding.ts'
+import type { Claim, LimitStore, Settlement, Verdict } from './limit-store.ts'
+
+/** One question at a time takes calls in, one ends them, one renews. */
+const CONNECTIONS_MAX = 3
+
+/**
+ * Limits of every replica that is given the same PostgreSQL. One statement checks and takes a whole
+ * batch; its rows are locked from the first look to the commit, by the server alone, so that a
+ * replica that stands still holds up nobody. Commits do not wait for the disk: a crash of the server
+ * forgets what was counted in its last second.
+ */
+export class PostgresLimitStore implements LimitStore {
+  readonly #pool: pg.Pool
+  readonly #now: (() => number) | undefined
+
+  /** `now` stands in for the clock of the server. */
+  constructor({ log }: { log: Logger }, init: { url: string; now?: () => number }) {
+    this.#now = init.now
+    this.#pool = new pg.Pool({
+      connectionString: init.url,
+      max: CONNECTIONS_MAX,
+      connectionTimeoutMillis: STORE_TIMEOUT_MS,
+      statement_timeout: STORE_TIMEOUT_MS,
+      query_timeout: STORE_TIMEOUT_MS,
+      keepAlive: true,
+      application_name: 'bzzz-limits',
+    })
+    this.#pool.on('connect', (client) => client.on('error', () => undefined))
+    this.#pool.on('error', (error) => log.warn({ reason: error.message }, 'limits connection lost'))
+  }
+
+  async reserve(claims: readonly Claim[], ttlMs: number): Promise<Verdict[]> {
+    if (claims.length === 0) return []
+    const { rows } = await this.#pool.query<{ verdicts: EncodedVerdict[] }>({
+      name: 'llm_limit_reserve',
+      text: 'select llm_limit_reserve($1, $2, $3) as verdicts',
+      values: [JSON.stringify(encodeBatch(claims)), ttlMs, this.#now?.() ?? null],
+    })
+    return rows[0]!.verdicts.map(decodeVerdict)
+  }
+
+  async settle(settlements: readonly Settlement[]): Promise<void> {
+    if (settlements.length === 0) return
+    const ended = settlements.map(({ id, keys, tokens, nanoUsd }) => ({
+      ...{ id, keys, t: tokens },
+      n: Number(nanoUsd),
+    }))
+    await this.#pool.query({
+      name: 'llm_limit_settle',
+      text: 'select llm_limit_settle($1, $2, $3)',
+      values: [JSON.stringify(ended), SETTLED_KEPT_MS, this.#now?.() ?? null],
+    })
+  }
+
+  /** Claims that somebody clears away at this moment are left to him. */
+  async renew(ids: readonly string[], ttlMs: number): Promise<void> {
+    await this.#pool.query(
+      `update llm_limit_claims set expires_ms =
+         coalesce($3, floor(extract(epoch from clock_timestamp()) * 1000)::bigint) + $2
+       where id in (
+         select id from llm_limit_claims where id = any($1) and not settled
+         for update skip locked)`,
+      [ids, ttlMs, this.#now?.() ?? null],
+    )
+  }
+
+  async prune(): Promise<void> {
+    const before = Math.floor(((this.#now?.() ?? Date.now()) - STATE_KEPT_MS) / 1000)
+    await this.#pool.query('delete from llm_limit_states where slice < $1 and open = 0', [before])
+  }
+
+  async ping(): Promise<void> {
+    await this.#pool.query('select from llm_limit_states limit 1')
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.end()
+  }
+}
+
+/** Each key and its bounds once, with claims that point at them, counted from 1. */
+function encodeBatch(claims: readonly Claim[]) {
+  const indexes = new Map<string, number>()
+  const bounds: Record<string, number>[] = []
+  const encoded = claims.map(({ id, shares, tokens, nanoUsd }) => ({
+    id,
+    t: tokens,
+    n: Number(nanoUsd),
+    s: shares.map((share) => {
+      const known = indexes.get(share.key)
+      if (known !== undefined) return known
+      bounds.push(encodeBounds(share.bounds))
+      indexes.set(share.key, bounds.length)
+      return bounds.length
+    }),
+  }))
+  return { keys: [...indexes.keys()], bounds, claims: encoded }
+}

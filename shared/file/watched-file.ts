@@ -1,0 +1,90 @@
+import { readFile } from 'node:fs/promises'
+
+import { z } from 'zod'
+
+import { InvalidConfigError } from '../errors.ts'
+import type { Startable } from '../lifecycle.ts'
+import type { Logger } from '../log/log.ts'
+
+/** A change counts this much later at most. */
+const POLL_MS = 1_000
+
+export interface WatchedFileInit<Value> {
+  path: string
+  /** What the file is to people: "limits". */
+  what: string
+  /** Throws where the text is not good. */
+  parse: (text: string) => Value
+  pollMs?: number
+}
+
+/**
+ * The value of a settings file. It is read again every second rather than watched: that works on
+ * every file system. A change that cannot be read leaves the value before in use, and is reported
+ * once.
+ */
+export class WatchedFile<Value> implements Startable {
+  readonly #log: Logger
+  readonly #init: WatchedFileInit<Value>
+  #text: string | undefined
+  #value: Value | undefined
+  #problem: string | undefined
+  #timer: NodeJS.Timeout | undefined
+  #reading: Promise<void> = Promise.resolve()
+
+  constructor(components: { log: Logger }, init: WatchedFileInit<Value>) {
+    this.#log = components.log
+    this.#init = init
+  }
+
+  /** There is one from the start on. */
+  get value(): Value {
+    if (this.#text === undefined) throw new Error(`${this.#init.path} was not read yet.`)
+    return this.#value as Value
+  }
+
+  /** @throws InvalidConfigError when the file is not there or not good */
+  async start(): Promise<void> {
+    if (this.#timer) return
+    await this.reload()
+    if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
+    this.#timer ??= setInterval(() => {
+      this.#reading = this.#reading.then(() => this.reload())
+    }, this.#init.pollMs ?? POLL_MS)
+    this.#timer.unref()
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    await this.#reading
+  }
+
+  /** Looks at the file now instead of at the next tick. */
+  async reload(): Promise<void> {
+    const { path, what, parse } = this.#init
+    try {
+      const text = await readFile(path, 'utf8')
+      if (text === this.#text) return
+      this.#value = parse(text)
+      if (this.#text !== undefined) this.#log.info({ path }, `${what} read again`)
+      this.#text = text
+      this.#problem = undefined
+    } catch (error) {
+      const reason = error instanceof z.ZodError ? z.prettifyError(error) : reasonOf(error)
+      this.#report(`${path} holds no ${what}: ${reason}`)
+    }
+  }
+
+  /** Once for each problem, not every second. */
+  #report(problem: string): void {
+    if (problem === this.#problem) return
+    this.#problem = problem
+    if (this.#text === undefined) return
+    this.#log.error({ problem }, 'settings not usable, the last good ones stay')
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
