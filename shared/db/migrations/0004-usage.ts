@@ -8,9 +8,7 @@ import { sql, type Kysely } from 'kysely'
 export async function up(db: Kysely<unknown>): Promise<void> {
   await createUsage(db)
   await createLimitTables(db)
-  await createLimitHelpers(db)
-  await RESERVE.execute(db)
-  await SETTLE.execute(db)
+  for (const made of [MONTH, OPEN, WAIT, EXPIRE, RESERVE, SETTLE]) await made.execute(db)
 }
 
 async function createUsage(db: Kysely<unknown>): Promise<void> {
@@ -87,85 +85,86 @@ async function createLimitTables(db: Kysely<unknown>): Promise<void> {
   await sql`create index llm_limit_claims_expires on llm_limit_claims (expires_ms)`.execute(db)
 }
 
-async function createLimitHelpers(db: Kysely<unknown>): Promise<void> {
-  await sql`
-    create function llm_limit_month(_now_ms bigint) returns bigint language sql immutable as $$
-      select (extract(year from t) * 12 + extract(month from t) - 1)::bigint
-      from (select to_timestamp(_now_ms / 1000) at time zone 'UTC' as t) as one
-    $$
-  `.execute(db)
-  // Locks in the order of the keys, so that no two batches wait for each other. All of a batch is
-  // counted in the newest second that any of its keys has seen, should the clock go back.
-  await sql`
-    create function llm_limit_open(_keys text[], _now_ms bigint) returns bigint language plpgsql as $$
-    declare
-      _slice bigint;
-      _day bigint := _now_ms / 86400000;
-      _month bigint := llm_limit_month(_now_ms);
-    begin
-      insert into llm_limit_states (key)
-        select k from unnest(_keys) as k
-        where not exists (select from llm_limit_states s where s.key = k) order by k
-        on conflict do nothing;
-      select greatest(_now_ms / 1000, max(locked.slice)) into _slice from (
-        select s.slice from llm_limit_states s where s.key = any(_keys) order by s.key for update
-      ) as locked;
+const MONTH = sql`
+  create function llm_limit_month(_now_ms bigint) returns bigint language sql immutable as $$
+    select (extract(year from t) * 12 + extract(month from t) - 1)::bigint
+    from (select to_timestamp(_now_ms / 1000) at time zone 'UTC' as t) as one
+  $$
+`
+
+// Locks in the order of the keys, so that no two batches wait for each other. All of a batch is
+// counted in the newest second that any of its keys has seen, should the clock go back.
+const OPEN = sql`
+  create function llm_limit_open(_keys text[], _now_ms bigint) returns bigint language plpgsql as $$
+  declare
+    _slice bigint;
+    _day bigint := _now_ms / 86400000;
+    _month bigint := llm_limit_month(_now_ms);
+  begin
+    insert into llm_limit_states (key)
+      select k from unnest(_keys) as k
+      where not exists (select from llm_limit_states s where s.key = k) order by k
+      on conflict do nothing;
+    select greatest(_now_ms / 1000, max(locked.slice)) into _slice from (
+      select s.slice from llm_limit_states s where s.key = any(_keys) order by s.key for update
+    ) as locked;
+    update llm_limit_states s set
+      slice = _slice,
+      requests = array(
+        select case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
+        from unnest(s.requests) with ordinality as u(v, p) order by p),
+      tokens = array(
+        select case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
+        from unnest(s.tokens) with ordinality as u(v, p) order by p),
+      day = _day,
+      day_spent = case when s.day = _day then s.day_spent else 0 end,
+      day_held = case when s.day = _day then s.day_held else 0 end,
+      month = _month,
+      month_spent = case when s.month = _month then s.month_spent else 0 end,
+      month_held = case when s.month = _month then s.month_held else 0 end
+    where s.key = any(_keys) and (s.slice < _slice or s.day <> _day or s.month <> _month);
+    return _slice;
+  end $$
+`
+
+// Until so much of what a ring counts is free again, or all of it, with what the batch itself
+// has taken in the present second.
+const WAIT = sql`
+  create function llm_limit_wait(
+    _ring bigint[], _slice bigint, _fresh bigint, _over bigint, _now_ms bigint)
+  returns bigint language sql immutable as $$
+    with counted as (
+      select _slice - (_slice - p + 1) % 61 as at, v
+      from unnest(_ring) with ordinality as u(v, p) where v <> 0
+    ), freed as (select at, sum(v) over (order by at) as total from counted)
+    select (coalesce(min(at) filter (where total >= _over),
+      case when _fresh > 0 then _slice end, max(at), _slice) + 61) * 1000 - _now_ms
+    from freed
+  $$
+`
+
+// What expired claims held. Called with the keys of all of them locked.
+const EXPIRE = sql`
+  create function llm_limit_expire(_ids text[], _now_ms bigint) returns void language plpgsql as $$
+  declare
+    _one record;
+  begin
+    for _one in
+      with gone as (
+        delete from llm_limit_claims
+        where id = any(_ids) and expires_ms <= _now_ms returning *
+      )
+      select k as key, day, month, count(*) as open, sum(nano_usd) as held
+      from gone, unnest(gone.keys) as k where not settled group by k, day, month
+    loop
       update llm_limit_states s set
-        slice = _slice,
-        requests = array(
-          select case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
-          from unnest(s.requests) with ordinality as u(v, p) order by p),
-        tokens = array(
-          select case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
-          from unnest(s.tokens) with ordinality as u(v, p) order by p),
-        day = _day,
-        day_spent = case when s.day = _day then s.day_spent else 0 end,
-        day_held = case when s.day = _day then s.day_held else 0 end,
-        month = _month,
-        month_spent = case when s.month = _month then s.month_spent else 0 end,
-        month_held = case when s.month = _month then s.month_held else 0 end
-      where s.key = any(_keys) and (s.slice < _slice or s.day <> _day or s.month <> _month);
-      return _slice;
-    end $$
-  `.execute(db)
-  // Until so much of what a ring counts is free again, or all of it, with what the batch itself
-  // has taken in the present second.
-  await sql`
-    create function llm_limit_wait(
-      _ring bigint[], _slice bigint, _fresh bigint, _over bigint, _now_ms bigint)
-    returns bigint language sql immutable as $$
-      with counted as (
-        select _slice - (_slice - p + 1) % 61 as at, v
-        from unnest(_ring) with ordinality as u(v, p) where v <> 0
-      ), freed as (select at, sum(v) over (order by at) as total from counted)
-      select (coalesce(min(at) filter (where total >= _over),
-        case when _fresh > 0 then _slice end, max(at), _slice) + 61) * 1000 - _now_ms
-      from freed
-    $$
-  `.execute(db)
-  // What expired claims held. Called with the keys of all of them locked.
-  await sql`
-    create function llm_limit_expire(_ids text[], _now_ms bigint) returns void language plpgsql as $$
-    declare
-      _one record;
-    begin
-      for _one in
-        with gone as (
-          delete from llm_limit_claims
-          where id = any(_ids) and expires_ms <= _now_ms returning *
-        )
-        select k as key, day, month, count(*) as open, sum(nano_usd) as held
-        from gone, unnest(gone.keys) as k where not settled group by k, day, month
-      loop
-        update llm_limit_states s set
-          open = s.open - _one.open,
-          day_held = s.day_held - case when s.day = _one.day then _one.held else 0 end,
-          month_held = s.month_held - case when s.month = _one.month then _one.held else 0 end
-        where s.key = _one.key;
-      end loop;
-    end $$
-  `.execute(db)
-}
+        open = s.open - _one.open,
+        day_held = s.day_held - case when s.day = _one.day then _one.held else 0 end,
+        month_held = s.month_held - case when s.month = _one.month then _one.held else 0 end
+      where s.key = _one.key;
+    end loop;
+  end $$
+`
 
 /**
  * `_batch`: `{keys, bounds: [{rpm, tpm, open, day, month}], claims: [{id, s: [index of key],
