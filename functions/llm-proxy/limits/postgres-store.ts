@@ -11,8 +11,8 @@ const CONNECTIONS_MAX = 3
 /**
  * Limits of every replica that is given the same PostgreSQL. One statement checks and takes a whole
  * batch; its rows are locked from the first look to the commit, by the server alone, so that a
- * replica that stands still holds up nobody. Commits do not wait for the disk: a crash of the server
- * forgets what was counted in its last second.
+ * replica that stands still holds up nobody. Commits do not wait for the disk: a crash of the
+ * server forgets what was counted in its last second.
  */
 export class PostgresLimitStore implements LimitStore {
   readonly #pool: pg.Pool

@@ -315,7 +315,8 @@ const SETTLE = sql`
           on conflict do nothing
           returning id, keys, tokens, nano_usd, slice, day, month
         ), charges as (
-          select k as key, e.t - c.tokens as more, c.slice, c.day, c.month, c.open, c.nano_usd as held,
+          select k as key, e.t - c.tokens as more, c.slice, c.day, c.month, c.open,
+          c.nano_usd as held,
             e.n as spent
           from (select *, 1 as open from held union all select *, 0 from unknown) as c
           join ended e using (id), unnest(c.keys) as k
