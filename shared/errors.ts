@@ -425,6 +425,41 @@ export class SecretNotFoundError extends Error {
   readonly code = 'BZZZ_SECRET_NOT_FOUND'
 }
 
+/** Nobody said where models are. */
+export class UpstreamMissingError extends Error {
+  override readonly name = 'UpstreamMissingError'
+  readonly code = 'BZZZ_UPSTREAM_MISSING'
+}
+
+/** No upstream of the configuration serves a model of that name. */
+export class ModelNotFoundError extends Error {
+  override readonly name = 'ModelNotFoundError'
+  readonly code = 'BZZZ_MODEL_NOT_FOUND'
+}
+
+/** Whoever serves the model did not take the connection, or ended it before the first byte. */
+export class UpstreamUnreachableError extends Error {
+  override readonly name = 'UpstreamUnreachableError'
+  readonly code = 'BZZZ_UPSTREAM_UNREACHABLE'
+}
+
+export class UpstreamTimeoutError extends Error {
+  override readonly name = 'UpstreamTimeoutError'
+  readonly code = 'BZZZ_UPSTREAM_TIMEOUT'
+}
+
+/** The upstream does not take the key it was configured with; the caller's token is good. */
+export class UpstreamRefusedError extends Error {
+  override readonly name = 'UpstreamRefusedError'
+  readonly code = 'BZZZ_UPSTREAM_REFUSED'
+}
+
+/** The answer of a model ended before its end. */
+export class UpstreamBrokenError extends Error {
+  override readonly name = 'UpstreamBrokenError'
+  readonly code = 'BZZZ_UPSTREAM_BROKEN'
+}
+
 /** The API knows the request, and what runs here cannot do it. */
 export class NotSupportedError extends Error {
   override readonly name = 'NotSupportedError'

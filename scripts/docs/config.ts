@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { cliConfigSchema, upConfigSchema } from '../../cli/config.ts'
 import { connectorConfigSchema } from '../../connector/config.ts'
 import { jobsConfigSchema } from '../../functions/jobs/config.ts'
+import { llmProxyConfigSchema } from '../../functions/llm-proxy/config.ts'
 import { maintenanceConfigSchema } from '../../functions/maintenance/config.ts'
 import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
@@ -60,6 +61,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Function `resolve`',
     note: 'Beside those of every function.',
     schema: resolveConfigSchema,
+  },
+  {
+    title: 'Function `llm-proxy`',
+    note: 'Beside those of every function; the file of upstreams is described in [LLM-PROXY](LLM-PROXY.md).',
+    schema: llmProxyConfigSchema,
   },
   {
     title: 'Function `jobs`',

@@ -264,6 +264,30 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'Whoever asked closed the connection. Counted as 499 and logged, never sent.',
     act: 'Nothing. Many of them mean that callers give up early: look at their time-outs.',
   },
+  BZZZ_MODEL_NOT_FOUND: {
+    means: 'No upstream serves a model of that name.',
+    act: 'Take a name that `GET /v1/models` lists, or add it: [LLM-PROXY](LLM-PROXY.md).',
+  },
+  BZZZ_UPSTREAM_MISSING: {
+    means: 'The proxy has not been told where models are.',
+    act: 'Set `OPENAI_API_KEY_FILE`, `OPENAI_BASE_URL` or `BZZZ_LLM_CONFIG_FILE`: [LLM-PROXY](LLM-PROXY.md).',
+  },
+  BZZZ_UPSTREAM_UNREACHABLE: {
+    means: 'The upstream took no connection, or ended it before the first byte of an answer.',
+    act: 'Look whether it runs and at the base URL in the configuration; then try again.',
+  },
+  BZZZ_UPSTREAM_TIMEOUT: {
+    means: 'The upstream was silent for longer than its time-outs allow.',
+    act: 'Try again, or give it longer time-outs in the configuration.',
+  },
+  BZZZ_UPSTREAM_REFUSED: {
+    means: 'The upstream refuses the key that the proxy has for it.',
+    act: 'Put a good key into its file; it is read again without a restart.',
+  },
+  BZZZ_UPSTREAM_BROKEN: {
+    means: 'The answer of the upstream ended before its end. What was received is not whole.',
+    act: 'Ask again. A stream ends with this as an error event.',
+  },
   BZZZ_FUNCTION_TIMEOUT: {
     means: 'The function took longer than its limit and was cut.',
     act: 'Make it a job (`/async-function/NAME`), or raise its time-out.',

@@ -12,8 +12,12 @@ export interface Auditor {
 const READING = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** Whatever may change something: every method but those that only read. */
-export function isAudited({ method, routeOptions, is404 }: FastifyRequest): boolean {
+export function isAudited(
+  { method, routeOptions, is404 }: FastifyRequest,
+  status?: number,
+): boolean {
   const { public: isPublic, audit } = routeOptions.config
+  if (audit === 'denials' && status !== 401 && status !== 403) return false
   return !READING.has(method) && !isPublic && !is404 && audit !== false
 }
 
@@ -24,7 +28,8 @@ export function eventOf(
 ): Omit<AuditEvent, 'component'> {
   const { method, routeOptions, url, body, claims } = request
   const status = reply.statusCode
-  const hidden = routeOptions.config.audit === 'no-arguments'
+  const { audit } = routeOptions.config
+  const hidden = audit === 'no-arguments' || audit === 'denials'
   return {
     actor: claims?.subject ?? '',
     tokenId: claims?.id ?? '',

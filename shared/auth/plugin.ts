@@ -23,9 +23,10 @@ declare module 'fastify' {
     projects?: 'every'
     /**
      * False where a method that may change something only reads, such as a search by POST;
-     * `no-arguments` where they are secret and few enough to be guessed from their hash.
+     * `no-arguments` where they are secret and few enough to be guessed from their hash; `denials`
+     * where what was let through is written down in more detail elsewhere.
      */
-    audit?: false | 'no-arguments'
+    audit?: false | 'no-arguments' | 'denials'
   }
   interface FastifyRequest {
     /** Null on public routes only. */
@@ -61,7 +62,7 @@ async function auth(app: FastifyInstance, components: AuthComponents): Promise<v
     app.addHook('onResponse', (request, reply, done) => {
       // What was turned away unheard (no room, too many failures) is counted and not written down.
       const heard = request.claims !== null || reply.statusCode === 401
-      if (heard && isAudited(request)) audit.record(eventOf(request, reply))
+      if (heard && isAudited(request, reply.statusCode)) audit.record(eventOf(request, reply))
       done()
     })
   }

@@ -27,6 +27,7 @@ const TABLE = {
   'address:write': { means: 'write the next version of an address', from: 'agent' },
   'agent:write': { means: 'register agents and renew their leases', from: 'agent' },
   'job:write': { means: 'submit jobs and cancel them', from: 'agent' },
+  'llm:invoke': { means: 'call models through the proxy', from: 'agent' },
   'node:manage': {
     means:
       'drain nodes, start collections and scrubs, hold collections, say which nodes may write what',

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 import { CallerLeftError } from '../errors.ts'
-import { toWireError } from '../http/wire-error.ts'
+import { toWireError, type WireError } from '../http/wire-error.ts'
 import { CUT_FLUSH_MS } from './constants.ts'
 
 /** One request between its admission and the end of its answer. */
@@ -64,7 +64,11 @@ export class Flight {
 function answerRaw({ raw, request }: FastifyReply, error: Error): void {
   const wire = toWireError(error, request.id)
   raw.writeHead(wire.status, { ...wire.headers, 'content-type': 'application/json' })
-  raw.end(JSON.stringify(wire.body))
+  raw.end(JSON.stringify(bodyOf(request, wire)))
+}
+
+function bodyOf({ routeOptions }: FastifyRequest, wire: WireError): object {
+  return routeOptions.config.errorBody?.(wire) ?? wire.body
 }
 
 /**
@@ -78,7 +82,7 @@ function cut({ raw, request }: FastifyReply, error: Error): void {
     raw.destroy()
     return
   }
-  const { body } = toWireError(error, request.id)
+  const body = bodyOf(request, toWireError(error, request.id))
   const timer = setTimeout(() => raw.destroy(), CUT_FLUSH_MS)
   raw.write(`\nevent: error\ndata: ${JSON.stringify(body)}\n\n`, () => {
     clearTimeout(timer)

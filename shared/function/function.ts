@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 
 import type { Env } from '../config/env.ts'
+import type { WireError } from '../http/wire-error.ts'
 import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
 
@@ -8,6 +9,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Overrides the function's time-out on one route; 0 where a stream is meant to stay open. */
     execTimeoutMs?: number
+    /** How an error looks where the route speaks a protocol that is not ours. */
+    errorBody?: (wire: WireError) => object
   }
   interface FastifyRequest {
     /**

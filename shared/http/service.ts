@@ -134,5 +134,6 @@ export async function sendError(
   if (wire.status === STATUS_CALLER_LEFT) request.log.debug({ code }, 'caller left')
   // Set again: an error of the framework itself comes here without having passed a hook.
   reply.header('request-id', request.id).headers(wire.headers)
-  return reply.code(wire.status).type('application/json').send(wire.body)
+  const body = request.routeOptions.config.errorBody?.(wire) ?? wire.body
+  return reply.code(wire.status).type('application/json').send(body)
 }

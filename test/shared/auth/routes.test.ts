@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { importJWK, SignJWT, UnsecuredJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
+import { ENDPOINTS } from '../../../functions/llm-proxy/endpoints.ts'
 import { startGateway } from '../../../gateway/gateway.ts'
 import { functionEnv, importHandler } from '../../../gateway/providers/handler.ts'
 import { signRevocation } from '../../../shared/auth/revocation.ts'
@@ -45,6 +46,16 @@ const OF_A_PROJECT: Readonly<Record<string, string>> = {
   'GET /*': '/a@apollo/x',
   'HEAD /*': '/a@apollo/x',
   'PUT /*': '/a@apollo/x',
+  ...ofLLMProxy(),
+}
+
+/** Every call of a model is somebody's: the header that `ask` sends names the project. */
+function ofLLMProxy(): Record<string, string> {
+  const entries = ENDPOINTS.map(({ method, path }) => [
+    `${method} /v1${path}`,
+    `/v1${path.replace(':id', 'x')}`,
+  ])
+  return Object.fromEntries(entries) as Record<string, string>
 }
 
 /** Why a route that names no project needs none. A new route is put here or above, not left out. */
@@ -65,6 +76,8 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'GET /v1/node': 'nodes belong to no project',
   'GET /v1/policy/ownership': 'nodes belong to no project',
   'POST /': 'a job is done under the token that submitted it',
+  'GET /v1/models': 'names of models belong to no project',
+  'GET /v1/models/*': 'names of models belong to no project',
   'GET /:id': 'a job is shown to its owner',
   'DELETE /:id': 'a job is ended by its owner',
 }

@@ -1,0 +1,49 @@
+import type { FastifyInstance } from 'fastify'
+
+import { registerAccess } from '../../shared/auth/access.ts'
+import { parseEnv } from '../../shared/config/env.ts'
+import type { FunctionContext } from '../../shared/function/function.ts'
+import { BodyBudget } from './body/body-budget.ts'
+import { llmProxyConfigSchema } from './config.ts'
+import { Forwarder } from './forward/forwarder.ts'
+import { CallMetrics } from './metrics.ts'
+import { ModelCalls } from './model-calls.ts'
+import { llmRoutes } from './routes.ts'
+import { ConfigSource } from './upstreams/config-source.ts'
+import { ModelList } from './upstreams/model-list.ts'
+import { Router } from './upstreams/router.ts'
+
+/** OpenAI's API in front of every model that the team has. */
+export default async function llmProxy(
+  app: FastifyInstance,
+  context: FunctionContext,
+): Promise<void> {
+  const { env, log, registry, secretsDirs } = context
+  // The key's file is watched, not read once; it may also come later.
+  const config = parseEnv(llmProxyConfigSchema, { ...env, OPENAI_API_KEY_FILE: undefined })
+  const source = ConfigSource.open(
+    { log },
+    {
+      file: config.BZZZ_LLM_CONFIG_FILE,
+      baseURL: config.OPENAI_BASE_URL,
+      key: config.OPENAI_API_KEY,
+      keyFile: env['OPENAI_API_KEY_FILE'] || undefined,
+      secretsDirs,
+    },
+  )
+  const router = new Router({ source, log }, { secretsDirs, endpoints: config.BZZZ_ENDPOINT })
+  app.addHook('onClose', () => router.close())
+
+  const metrics = new CallMetrics({ registry, upstreams: () => router.upstreams })
+  const forwarder = new Forwarder({ log, observer: metrics })
+  const parts = { limits: null, prices: null, recorder: null }
+  const calls = new ModelCalls({ router, forwarder, metrics, ...parts })
+
+  await registerAccess(app, context)
+  await app.register(llmRoutes, {
+    prefix: '/v1',
+    calls,
+    models: new ModelList({ router, log }),
+    budget: new BodyBudget({ bytesMax: config.BZZZ_LLM_BODIES_BYTES }),
+  })
+}
