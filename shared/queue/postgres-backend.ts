@@ -33,6 +33,9 @@ export class PostgresBackend implements Backend {
     })
     // Every queue and worker listens to the errors of the one pool.
     this.#pool.setMaxListeners(0)
+    // One that breaks while it is lent out and no statement runs tells nobody but itself, and what
+    // nobody hears ends the process.
+    this.#pool.on('connect', (client) => client.on('error', () => undefined))
     this.#pool.on('error', (error) => log.warn({ reason: error.message }, 'queue connection lost'))
   }
 
