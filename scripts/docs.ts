@@ -8,6 +8,7 @@ import * as addresses from './docs/addresses.ts'
 import * as config from './docs/config.ts'
 import * as dependencies from './docs/dependencies.ts'
 import * as errors from './docs/errors.ts'
+import * as mcp from './docs/mcp.ts'
 import * as security from './docs/security.ts'
 
 export interface Page {
@@ -16,7 +17,7 @@ export interface Page {
   render(): string | Promise<string>
 }
 
-export const PAGES: readonly Page[] = [addresses, config, dependencies, errors, security]
+export const PAGES: readonly Page[] = [addresses, config, dependencies, errors, mcp, security]
 
 /** The text that stands on disk now, or null. */
 export async function written(page: Page): Promise<string | null> {

@@ -89,9 +89,17 @@ export function gatewayPart(context: PartsContext): PartSpec {
       BZZZ_GATEWAY_METRICS_PORT: String(plan.gatewayMetrics),
       BZZZ_PORT_OFFSET: String(offset),
       BZZZ_STACK_FILE: stackFile,
+      ...mcpEnv(context),
       BZZZ_ENDPOINT: plan.nodes.map((node) => nodeEndpoint(host, node)).join(','),
     }),
   }
+}
+
+/** Where clients reach the function `mcp`; what the user says of it goes first. */
+function mcpEnv({ env, host, plan }: PartsContext): Record<string, string> {
+  const port = plan.functions['mcp']
+  if (port === undefined || env['BZZZ_MCP_PUBLIC_URL']) return {}
+  return { BZZZ_MCP_PUBLIC_URL: `http://${connectHost(host)}:${port}/mcp` }
 }
 
 export function connectorPart(context: PartsContext): PartSpec {

@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 
-import { JobNotFoundError, QueueUnavailableError } from '../../shared/errors.ts'
+import { QueueUnavailableError, TokenMissingError } from '../../shared/errors.ts'
 import { JOB_BODY_BYTES_MAX } from '../../shared/queue/constants.ts'
-import type { Job } from '../../shared/queue/job.ts'
 import { toJobJSON } from '../../shared/queue/job-json.ts'
 import type { JobQueue } from '../../shared/queue/job-queue.ts'
-import { readSubmission } from './submission.ts'
+import { getOwnJob } from '../../shared/queue/ownership.ts'
+import { readSubmission } from '../../shared/queue/submission.ts'
 
 export interface JobRoutesOptions {
   queue: JobQueue | null
@@ -34,12 +34,12 @@ export async function jobRoutes(
   })
 
   app.get<{ Params: { id: string } }>('/:id', read, async (request) => {
-    const job = await ownJob(required(queue), request, request.params.id)
+    const job = await getOwnJob(required(queue), request.params.id, claimsOf(request))
     return toJobJSON(job, { bodies: true })
   })
 
   app.delete<{ Params: { id: string } }>('/:id', write, async (request, reply) => {
-    const { id } = await ownJob(required(queue), request, request.params.id)
+    const { id } = await getOwnJob(required(queue), request.params.id, claimsOf(request))
     const outcome = await required(queue).cancel(id)
     reply.code(outcome === 'removed' ? 200 : 202)
     return { id, outcome }
@@ -51,11 +51,7 @@ function required(queue: JobQueue | null): JobQueue {
   throw new QueueUnavailableError('This function has no queue: REDIS_URL and DATABASE_URL say.')
 }
 
-/** Whether the id exists is no business of others either. */
-async function ownJob(queue: JobQueue, request: FastifyRequest, id: string): Promise<Job> {
-  const { claims } = request
-  const job = await queue.get(id)
-  const own = job.data.owner !== null && job.data.owner === claims?.subject
-  if (own || claims?.scopes.includes('admin:*')) return job
-  throw new JobNotFoundError(`There is no job ${id.slice(0, 128)}.`)
+function claimsOf({ claims }: FastifyRequest) {
+  if (claims) return claims
+  throw new TokenMissingError('The request carries no token.')
 }

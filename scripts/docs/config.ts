@@ -8,6 +8,7 @@ import { connectorConfigSchema } from '../../connector/config.ts'
 import { jobsConfigSchema } from '../../functions/jobs/config.ts'
 import { llmProxyConfigSchema } from '../../functions/llm-proxy/config.ts'
 import { maintenanceConfigSchema } from '../../functions/maintenance/config.ts'
+import { mcpConfigSchema } from '../../functions/mcp/config.ts'
 import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
 import { daemonConfigSchema } from '../../p2p-daemon/config.ts'
@@ -66,6 +67,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Function `llm-proxy`',
     note: 'Beside those of every function; the file of upstreams is described in [LLM-PROXY](LLM-PROXY.md).',
     schema: llmProxyConfigSchema,
+  },
+  {
+    title: 'Function `mcp`',
+    note: 'Beside those of every function: [MCP](MCP.md).',
+    schema: mcpConfigSchema,
   },
   {
     title: 'Function `jobs`',

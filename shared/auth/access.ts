@@ -6,6 +6,7 @@ import { openDatabase, type BzzzDatabase } from '../db/database.ts'
 import type { FunctionContext } from '../function/function.ts'
 import type { Logger } from '../log/log.ts'
 import type { Registry } from '../metrics/metrics.ts'
+import type { Auditor } from './audited.ts'
 import { accessConfigSchema } from './config.ts'
 import { createKeyFileVerifier, readTokenKeys } from './key-file.ts'
 import { authPlugin, type AuthComponents } from './plugin.ts'
@@ -63,11 +64,14 @@ export async function openAccess(components: AccessComponents, init: AccessInit)
   }
 }
 
-/** What a handler calls first: every route registered after it needs a token or is `public`. */
+/**
+ * What a handler calls first: every route registered after it needs a token or is `public`.
+ * @returns where a function that serves many things by one route writes its own audit rows
+ */
 export async function registerAccess(
   app: FastifyInstance,
   context: FunctionContext,
-): Promise<void> {
+): Promise<{ audit: Auditor | undefined }> {
   const config = parseEnv(accessConfigSchema, context.env)
   const { log, registry, name: component } = context
   const database = config.DATABASE_URL
@@ -87,4 +91,5 @@ export async function registerAccess(
   // Runs before the one above: hooks of this kind run in reverse.
   app.addHook('onClose', () => access.close())
   await app.register(authPlugin, access.auth)
+  return { audit: access.auth.audit }
 }

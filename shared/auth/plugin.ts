@@ -18,6 +18,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The scope a caller needs. A route names one or is `public`; anything else fails at start. */
     scope?: Scope
+    /** Any good token comes in: the route decides by what is asked of it which scope that needs. */
+    anyScope?: true
     public?: boolean
     /** The route tells of all projects or changes something of all: the token must cover them. */
     projects?: 'every'
@@ -53,7 +55,8 @@ async function auth(app: FastifyInstance, components: AuthComponents): Promise<v
   app.decorateRequest('token', null)
 
   app.addHook('onRoute', (route) => {
-    if (!route.config?.scope && !route.config?.public) {
+    const { scope, anyScope, public: isPublic } = route.config ?? {}
+    if (!scope && !anyScope && !isPublic) {
       throw new Error(`Route ${route.url} names no scope.`)
     }
   })

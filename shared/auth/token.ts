@@ -39,6 +39,8 @@ export interface TokenClaims {
   scopes: readonly Scope[]
   /** Patterns of project labels: `*`, `apollo`, `apollo-*`. */
   projects: readonly string[]
+  /** Resources that it was made for and no others; absent for every service of the cluster. */
+  audiences?: readonly string[]
   /** Seconds since the epoch: its own end, or that of its key when that comes first. */
   expiresAt: number
 }
@@ -53,6 +55,7 @@ const payloadSchema = z.object({
   scopes: z.array(z.string()).max(64).optional(),
   projects: z.array(z.string().max(128)).max(64),
   exp: z.number().int(),
+  aud: z.union([z.string().max(2048), z.array(z.string().max(2048)).max(16)]).optional(),
 })
 
 /** Makes the cluster's token key pair: the private key signs, the public one travels to nodes. */
@@ -71,6 +74,8 @@ export interface TokenRequest {
   role: Role
   scopes?: readonly Scope[]
   projects?: readonly string[]
+  /** A resource that checks it, such as the URL of the MCP endpoint. */
+  audience?: string
   lifetimeSeconds: number
 }
 
@@ -81,7 +86,7 @@ export async function createToken(privateKey: JWK, request: TokenRequest): Promi
     throw new InvalidRequestError(`A token lives for at most ${days} days.`)
   }
   const key = await importJWK(privateKey, ALGORITHM)
-  const jwt = await new SignJWT({
+  const jwt = new SignJWT({
     role: request.role,
     ...(request.scopes && { scopes: request.scopes }),
     projects: request.projects ?? ['*'],
@@ -92,8 +97,8 @@ export async function createToken(privateKey: JWK, request: TokenRequest): Promi
     .setJti(randomUUID())
     .setIssuedAt()
     .setExpirationTime(Math.floor(Date.now() / 1000) + request.lifetimeSeconds)
-    .sign(key)
-  return TOKEN_PREFIX + jwt
+  if (request.audience !== undefined) jwt.setAudience(request.audience)
+  return TOKEN_PREFIX + (await jwt.sign(key))
 }
 
 /** Answers at once for a token it has verified before. */
@@ -124,6 +129,7 @@ export function createTokenVerifier(
         role: claims.role as Role,
         scopes: grantedScopes(claims.role as Role, claims.scopes),
         projects: claims.projects,
+        ...(claims.aud !== undefined && { audiences: [claims.aud].flat() }),
         expiresAt: Math.min(claims.exp, keyEnd(publicKeys, protectedHeader.kid)),
       }
     } catch (error) {

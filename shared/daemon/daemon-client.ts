@@ -32,6 +32,16 @@ export interface CallOptions {
   /** Bearer token of the caller: the daemon checks it again. */
   token: string
   signal?: AbortSignal
+  /** W3C trace context of the caller, for the logs of whoever serves this. */
+  traceparent?: string | undefined
+}
+
+/** Any other route of the daemon that takes and answers JSON. */
+export interface JSONCall extends CallOptions {
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  path: string
+  json?: object
+  headers?: Record<string, string>
 }
 
 export interface Resolution {
@@ -70,7 +80,7 @@ interface Endpoint {
 }
 
 interface Call extends CallOptions {
-  method: 'GET' | 'HEAD' | 'PUT' | 'POST'
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
   path: string
   headers?: Record<string, string>
   /** Made anew for each attempt; a stream that has begun to flow is not sent twice. */
@@ -117,7 +127,7 @@ export class DaemonClient {
   putBlob(
     body: AsyncIterable<Uint8Array>,
     options: CallOptions & { sizeBytes?: number; project?: string },
-  ): Promise<BlobPutAnswer> {
+  ): Promise<BlobPutAnswer & { status: number }> {
     const headers: Record<string, string> = { 'content-type': 'application/octet-stream' }
     if (options.sizeBytes !== undefined) headers['content-length'] = String(options.sizeBytes)
     // Lets the daemon refuse what the project has no room for before the body is sent.
@@ -173,6 +183,20 @@ export class DaemonClient {
     return { status: answer.statusCode, headers: answer.headers, body: answer.body }
   }
 
+  /** A route that this class has no method for. An answer without a body is an empty object. */
+  async call<T>({ json, ...call }: JSONCall): Promise<T> {
+    const headers: Record<string, string> = { ...call.headers }
+    if (json) headers['content-type'] = 'application/json'
+    const answer = await this.#call({
+      ...call,
+      headers,
+      ...(json && { body: () => JSON.stringify(json) }),
+    })
+    if (answer.statusCode !== 204) return (await answer.body.json()) as T
+    await answer.body.dump()
+    return {} as T
+  }
+
   /** True when at least one daemon says that it can serve. */
   async isReady(signal: AbortSignal): Promise<boolean> {
     const asked = this.#endpoints.map(async ({ pool }) => {
@@ -218,7 +242,11 @@ export class DaemonClient {
     return endpoint.pool.request({
       method: call.method,
       path: call.path,
-      headers: { ...call.headers, authorization: `Bearer ${call.token}` },
+      headers: {
+        ...call.headers,
+        ...(call.traceparent !== undefined && { traceparent: call.traceparent }),
+        authorization: `Bearer ${call.token}`,
+      },
       body: toBody(call.body?.(), onFlow),
       ...(call.signal && { signal: call.signal }),
     })

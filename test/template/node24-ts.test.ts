@@ -21,6 +21,7 @@ const stack: Stack = await readStackFile(join(ROOT, 'stack.yml'), {})
 /** A route of each function that asks for a token. */
 const GUARDED: Readonly<Record<string, [method: string, path: string]>> = {
   resolve: ['GET', '/agent@apollo/plan.md'],
+  mcp: ['POST', '/mcp'],
   jobs: ['GET', '/a-job'],
   maintenance: ['POST', '/'],
   'llm-proxy': ['GET', '/v1/models'],

@@ -27,7 +27,15 @@ const PUBLIC = [
   'GET /metrics',
   // Signed, and nothing in it is secret: see docs/SECURITY.md.
   'GET /v1/revocations',
+  // Answers 405: messages come by POST.
+  'GET /mcp',
+  'DELETE /mcp',
+  // Where a client without a token learns how to get one.
+  'GET /.well-known/oauth-protected-resource/mcp',
 ]
+
+/** Which scope they need depends on the message: test/functions/mcp/matrix.test.ts walks those. */
+const ANY_SCOPE = ['mcp POST /mcp']
 
 /** A path of a route that concerns the project apollo, and is refused to a token of another one. */
 const OF_A_PROJECT: Readonly<Record<string, string>> = {
@@ -194,6 +202,8 @@ const nameOf = ({ method, url }: FoundRoute): string => `${method} ${url}`
 
 const guarded = (): FoundRoute[] => routes.filter(({ config }) => !config.public)
 
+const scoped = (): FoundRoute[] => routes.filter(({ config }) => config.scope)
+
 /** Each from an address of its own, so that no failure counts against another. */
 let asked = 0
 
@@ -229,9 +239,14 @@ describe('every route of the daemon, the gateway and the functions', () => {
 
   it('names a scope, or is on the list of those that are public', () => {
     const open = routes.filter(({ config }) => config.public || !config.scope)
-    expect(open.map(nameOf).filter((name) => !PUBLIC.includes(name))).toEqual([])
-    const both = routes.filter(({ config }) => config.public && config.scope)
-    expect(both.map(nameOf)).toEqual([])
+    const walked = open.filter(({ config }) => !config.anyScope)
+    expect(walked.map(nameOf).filter((name) => !PUBLIC.includes(name))).toEqual([])
+    const deciding = routes.filter(({ config }) => config.anyScope)
+    expect(deciding.map((route) => `${route.part} ${nameOf(route)}`)).toEqual(ANY_SCOPE)
+    const several = routes.filter(
+      ({ config }) => [config.public, config.scope, config.anyScope].filter(Boolean).length > 1,
+    )
+    expect(several.map(nameOf)).toEqual([])
   })
 
   it('refuses a token that is missing, forged, expired or revoked', async () => {
@@ -244,7 +259,7 @@ describe('every route of the daemon, the gateway and the functions', () => {
   })
 
   it('refuses a token that has every scope but its own', async () => {
-    for (const route of guarded()) {
+    for (const route of scoped()) {
       const { status, code } = await ask(route, await tokenWithout(route.config.scope!))
       const where = `${route.part} ${nameOf(route)}`
       expect(status, where).toBe(403)
@@ -255,7 +270,7 @@ describe('every route of the daemon, the gateway and the functions', () => {
   it('keeps projects apart, each in a way that is written down here', async () => {
     const other = await daemon.tokens.create({ projects: ['gemini', 'apollo-*', 'apoll'] })
     const undecided: string[] = []
-    for (const route of guarded()) {
+    for (const route of scoped()) {
       const { config } = route
       const name = nameOf(route)
       const path = OF_A_PROJECT[name]

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 
-import { InvalidRequestError } from '../../shared/errors.ts'
-import { parseWith } from '../../shared/http/parse.ts'
-import { requireCallbackURL } from '../../shared/queue/callback.ts'
-import { CHILDREN_MAX } from '../../shared/queue/constants.ts'
-import type { NewJob } from '../../shared/queue/job.ts'
-import { CALLS_TOPIC, requireTopic } from '../../shared/queue/names.ts'
+import { InvalidRequestError } from '../errors.ts'
+import { parseWith } from '../http/parse.ts'
+import { requireCallbackURL } from './callback.ts'
+import { CHILDREN_MAX } from './constants.ts'
+import type { NewJob } from './job.ts'
+import { CALLS_TOPIC, requireTopic } from './names.ts'
 
 /** Names of functions as the stack file has them. */
 const functionName = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'a function')

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { readSubmission } from '../../../functions/jobs/submission.ts'
+import { readSubmission } from '../../../shared/queue/submission.ts'
 
 const submitter = { owner: 'ada', authorization: 'Bearer ada-token' }
 const read = (value: unknown) => readSubmission(value, { submitter, callbackHosts: ['127.0.0.1'] })

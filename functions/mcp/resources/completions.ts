@@ -1,0 +1,43 @@
+import type { RecordJSON } from '../../../shared/record/record.ts'
+import { COMPLETIONS_MAX } from '../constants.ts'
+import { callOptions } from '../services.ts'
+import type { AgentJSON } from '../tools/agents.ts'
+import type { Completer } from './resource.ts'
+
+/** Agents that are alive, by the beginning of NAME@PROJECT. */
+export const completeAgent: Completer = async (typed, call) => {
+  if (!call.caller.claims.scopes.includes('agent:read')) return []
+  const query = new URLSearchParams({ limit: String(COMPLETIONS_MAX) })
+  const { agents } = await call.services.daemon.call<{ agents: AgentJSON[] }>({
+    ...callOptions(call),
+    method: 'GET',
+    path: `/v1/agents?${query}`,
+  })
+  return agents.map(({ agent }) => agent).filter((agent) => agent.startsWith(typed))
+}
+
+const SCHEME = 'bzzz://'
+
+/** Names that the token covers, by their beginning. */
+export const completeName: Completer = async (typed, call) => {
+  if (!call.caller.claims.scopes.includes('address:read')) return []
+  const begun = typed.startsWith(SCHEME) ? typed : SCHEME + typed
+  const query = new URLSearchParams({
+    pattern: `${SCHEME}*:*@*:*/`,
+    limit: String(COMPLETIONS_MAX),
+    // Everything that begins with it comes after it; only the name itself would be left out.
+    after: typed === '' ? '' : begun.slice(0, -1),
+  })
+  const { records } = await call.services.daemon.call<{ records: RecordJSON[] }>({
+    ...callOptions(call),
+    method: 'GET',
+    path: `/v1/search?${query}`,
+  })
+  return records.map(({ address }) => address).filter((address) => address.startsWith(begun))
+}
+
+/** The part of names before the path. */
+export const completeAuthority: Completer = async (typed, call) => {
+  const names = await completeName(typed, call)
+  return [...new Set(names.map((name) => name.slice(SCHEME.length).split('/')[0]!))]
+}

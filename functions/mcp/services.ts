@@ -1,0 +1,49 @@
+import type { TokenClaims } from '../../shared/auth/token.ts'
+import type { CallOptions, DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import type { BzzzDatabase } from '../../shared/db/database.ts'
+import { DatabaseUnavailableError, QueueUnavailableError } from '../../shared/errors.ts'
+import type { JobQueue } from '../../shared/queue/job-queue.ts'
+
+/** What tools, resources and prompts work with. */
+export interface Services {
+  daemon: DaemonClient
+  /** Null where the function was given no server for it. */
+  queue: JobQueue | null
+  db: BzzzDatabase | null
+}
+
+/** Who calls, by which token. Made anew for each request and never kept. */
+export interface Caller {
+  claims: TokenClaims
+  token: string
+  remote: string
+  requestId: string
+}
+
+/** One call of a tool, read of a resource or use of a prompt. */
+export interface Call {
+  caller: Caller
+  services: Services
+  /** Aborts when the caller leaves. */
+  signal: AbortSignal
+  traceparent: string | undefined
+  /** Names that the caller sees, for `mesh_whoami`. */
+  visibleTools: readonly string[]
+  /** Told to a client that asked for it; lost otherwise. */
+  progress(done: number, total: number, message: string): void
+}
+
+/** The daemon checks the caller's own token again. */
+export function callOptions({ caller, signal, traceparent }: Call): CallOptions {
+  return { token: caller.token, signal, traceparent }
+}
+
+export function requireQueue({ services }: Call): JobQueue {
+  if (services.queue) return services.queue
+  throw new QueueUnavailableError('This server has no queue: REDIS_URL and DATABASE_URL say.')
+}
+
+export function requireDatabase({ services }: Call): BzzzDatabase {
+  if (services.db) return services.db
+  throw new DatabaseUnavailableError('This server has no database: DATABASE_URL says.')
+}
