@@ -357,6 +357,24 @@ export class IdempotencyMismatchError extends Error {
   readonly code = 'BZZZ_IDEMPOTENCY_MISMATCH'
 }
 
+/** There is a thread under this address already, made by somebody else. */
+export class ThreadExistsError extends Error {
+  override readonly name = 'ThreadExistsError'
+  readonly code = 'BZZZ_THREAD_EXISTS'
+}
+
+/** The address names content that is no thread. */
+export class NotAThreadError extends Error {
+  override readonly name = 'NotAThreadError'
+  readonly code = 'BZZZ_NOT_A_THREAD'
+}
+
+/** A blob that should be a message or the head of a thread is none. */
+export class InvalidMessageError extends Error {
+  override readonly name = 'InvalidMessageError'
+  readonly code = 'BZZZ_MESSAGE_INVALID'
+}
+
 /** No invitation at all, one that was cut when copied, or one that the inviting node never made. */
 export class InvalidInvitationError extends Error {
   override readonly name = 'InvalidInvitationError'

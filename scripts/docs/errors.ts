@@ -37,6 +37,18 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The signature, key, chain or encoding of a record does not hold.',
     act: 'The record is not used. When one peer sends many, remove it from the allow-list.',
   },
+  BZZZ_MESSAGE_INVALID: {
+    means: 'A blob that a thread names is no message, or no head of a thread.',
+    act: 'Verify the thread: the report names the message. It was not written by this system.',
+  },
+  BZZZ_THREAD_EXISTS: {
+    means: 'There is a thread under this address, and it was not made with this key.',
+    act: 'Append to it, or choose another address.',
+  },
+  BZZZ_NOT_A_THREAD: {
+    means: 'The address names other content than a thread.',
+    act: 'Choose another address.',
+  },
   BZZZ_TOKEN_MISSING: {
     means: 'The route wants a token and there was none.',
     act: 'Send `Authorization: Bearer bzzz_...`.',

@@ -172,6 +172,32 @@ export class DaemonClient {
     })
   }
 
+  /** Settles a fork of an address with the content of the end that `pick` names. */
+  merge(
+    address: string,
+    write: { pick: string; ifVersion?: number },
+    options: CallOptions,
+  ): Promise<{ record: RecordJSON }> {
+    return this.#json({
+      ...options,
+      method: 'POST',
+      path: `/v1/merges?address=${encodeURIComponent(address)}`,
+      headers: { 'content-type': 'application/json' },
+      body: () => JSON.stringify(write),
+    })
+  }
+
+  /** Addresses by a pattern, in their order, of those that the token covers. */
+  search(
+    pattern: string,
+    options: CallOptions & { after?: string; limit?: number },
+  ): Promise<{ records: RecordJSON[]; next: string | null; partial: boolean }> {
+    const query = new URLSearchParams({ pattern })
+    if (options.after !== undefined) query.set('after', options.after)
+    if (options.limit !== undefined) query.set('limit', String(options.limit))
+    return this.#json({ ...options, method: 'GET', path: `/v1/search?${query}` })
+  }
+
   /** The answer as it streams in, 200, 206 or 304. The caller consumes or destroys `body`. */
   async getBlob(
     hash: string,

@@ -2,6 +2,7 @@ import type { Migration } from 'kysely'
 
 import * as records from './migrations/0001-records.ts'
 import * as access from './migrations/0002-access.ts'
+import * as threads from './migrations/0003-threads.ts'
 import * as usage from './migrations/0004-usage.ts'
 
 /**
@@ -11,5 +12,6 @@ import * as usage from './migrations/0004-usage.ts'
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-records': records,
   '0002-access': access,
+  '0003-threads': threads,
   '0004-usage': usage,
 }

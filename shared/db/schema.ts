@@ -11,6 +11,9 @@ export interface Schema {
   audit: AuditTable
   audit_head: AuditHeadTable
   llm_usage: LlmUsageTable
+  threads: ThreadTable
+  thread_versions: ThreadVersionTable
+  thread_messages: ThreadMessageTable
 }
 
 /** One row for each version of each address, forks included. */
@@ -115,4 +118,55 @@ export interface LlmUsageTable {
   total_ms: number
   /** Address of the exchange; null where nothing was recorded. */
   exchange: string | null
+}
+
+/** A number that may be above 2^31: a string when read. */
+type BigIntColumn = ColumnType<string, number | string, number | string>
+
+/** As that, 0 unless given. */
+type CountColumn = ColumnType<string, number | string | undefined, number | string>
+
+/** One row for each thread; with version 0 it is only known as what others were forked from. */
+export interface ThreadTable {
+  id: ColumnType<string, never, never>
+  address: string
+  agent: string
+  role: string | null
+  project: string
+  task: string | null
+  path: string
+  title: string | null
+  created_by: string | null
+  created_at: Date | null
+  updated_at: Date | null
+  key: string | null
+  /** The highest version of the head that is in the index, and its record. */
+  version: CountColumn
+  record: string | null
+  ends: Generated<string[]>
+  seq: CountColumn
+  messages: CountColumn
+  from_id: BigIntColumn | null
+  from_seq: BigIntColumn | null
+  from_ends: string[] | null
+}
+
+/** Versions of heads whose messages are in the index. */
+export interface ThreadVersionTable {
+  record: string
+  thread_id: BigIntColumn
+  version: BigIntColumn
+}
+
+export interface ThreadMessageTable {
+  thread_id: BigIntColumn
+  seq: BigIntColumn
+  hash: string
+  role: string
+  author: string
+  created_at: Date
+  key: string | null
+  /** The message as it lies in its blob. */
+  body: string
+  search: string
 }

@@ -1,0 +1,56 @@
+import { sql, type Kysely } from 'kysely'
+
+/** The index over threads: what is listed, paged and searched. The blobs are the truth. */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  await db.schema
+    .createTable('threads')
+    .addColumn('id', 'bigint', (column) => column.primaryKey().generatedAlwaysAsIdentity())
+    .addColumn('address', 'text', (column) => column.notNull().unique())
+    .addColumn('agent', 'text', (column) => column.notNull())
+    .addColumn('role', 'text')
+    .addColumn('project', 'text', (column) => column.notNull())
+    .addColumn('task', 'text')
+    .addColumn('path', 'text', (column) => column.notNull())
+    .addColumn('title', 'text')
+    .addColumn('created_by', 'text')
+    .addColumn('created_at', 'timestamptz')
+    .addColumn('updated_at', 'timestamptz')
+    .addColumn('key', 'text')
+    .addColumn('version', 'bigint', (column) => column.notNull().defaultTo(0))
+    .addColumn('record', 'text')
+    .addColumn('ends', sql`text[]`, (column) => column.notNull().defaultTo(sql`'{}'`))
+    .addColumn('seq', 'bigint', (column) => column.notNull().defaultTo(0))
+    .addColumn('messages', 'bigint', (column) => column.notNull().defaultTo(0))
+    .addColumn('from_id', 'bigint', (column) => column.references('threads.id'))
+    .addColumn('from_seq', 'bigint')
+    .addColumn('from_ends', sql`text[]`)
+    .execute()
+  await db.schema
+    .createIndex('threads_project_updated')
+    .on('threads')
+    .columns(['project', 'updated_at'])
+    .execute()
+  await db.schema
+    .createTable('thread_versions')
+    .addColumn('record', 'text', (column) => column.primaryKey())
+    .addColumn('thread_id', 'bigint', (column) => column.notNull().references('threads.id'))
+    .addColumn('version', 'bigint', (column) => column.notNull())
+    .execute()
+  await db.schema
+    .createTable('thread_messages')
+    .addColumn('thread_id', 'bigint', (column) => column.notNull().references('threads.id'))
+    .addColumn('seq', 'bigint', (column) => column.notNull())
+    .addColumn('hash', 'text', (column) => column.notNull())
+    .addColumn('role', 'text', (column) => column.notNull())
+    .addColumn('author', 'text', (column) => column.notNull())
+    .addColumn('created_at', 'timestamptz', (column) => column.notNull())
+    .addColumn('key', 'text')
+    .addColumn('body', 'text', (column) => column.notNull())
+    .addColumn('search', sql`tsvector`, (column) => column.notNull())
+    .addPrimaryKeyConstraint('thread_messages_pk', ['thread_id', 'seq', 'hash'])
+    .execute()
+  // No unique one: two sides of a partition may have taken the same key in.
+  await sql`create index thread_messages_key on thread_messages (thread_id, key)
+    where key is not null`.execute(db)
+  await sql`create index thread_messages_search on thread_messages using gin (search)`.execute(db)
+}

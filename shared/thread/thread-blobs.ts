@@ -1,0 +1,96 @@
+import { hashBytes } from '../blob/hash.ts'
+import type { CallOptions, DaemonClient } from '../daemon/daemon-client.ts'
+import { BodyTooLargeError, HashMismatchError, RemoteError } from '../errors.ts'
+import type { RecordJSON } from '../record/record.ts'
+import { concurrently } from './concurrently.ts'
+import {
+  BLOBS_READ_AT_ONCE_MAX,
+  CONTENT_BYTES_MAX,
+  HEAD_BYTES_MAX,
+  MESSAGE_BYTES_MAX,
+} from './constants.ts'
+import { decodeHead, type ThreadHead } from './head.ts'
+import { decodeMessage, type ThreadMessage } from './message.ts'
+import { isText, searchedText } from './searched-text.ts'
+import type { IndexedMessage, ThreadVersion } from './thread-index.ts'
+
+/** What threads ask of a daemon. */
+export type ThreadDaemon = Pick<
+  DaemonClient,
+  'resolve' | 'history' | 'merge' | 'getBlob' | 'putBlob' | 'putBlobs' | 'putAddress'
+>
+
+/** Reads the blobs of threads. Every byte is checked against its hash here, too. */
+export class ThreadBlobs {
+  readonly #daemon: Pick<ThreadDaemon, 'getBlob'>
+
+  constructor(components: { daemon: Pick<ThreadDaemon, 'getBlob'> }) {
+    this.#daemon = components.daemon
+  }
+
+  async head(hash: string, options: CallOptions): Promise<ThreadHead> {
+    return decodeHead(await this.#read(hash, HEAD_BYTES_MAX, options))
+  }
+
+  async message(hash: string, options: CallOptions): Promise<ThreadMessage> {
+    return decodeMessage(await this.#read(hash, MESSAGE_BYTES_MAX, options))
+  }
+
+  content(hash: string, options: CallOptions): Promise<Buffer> {
+    return this.#read(hash, CONTENT_BYTES_MAX, options)
+  }
+
+  /** Size of a blob that is to be referred to, or undefined where nobody has it. */
+  async sizeOf(hash: string, options: CallOptions): Promise<number | undefined> {
+    try {
+      const answer = await this.#daemon.getBlob(hash, { ...options, head: true })
+      await answer.body.dump()
+      return Number(answer.headers['content-length'])
+    } catch (error) {
+      if (error instanceof RemoteError && error.status === 404) return undefined
+      throw error
+    }
+  }
+
+  /** A version of a head with everything that the index wants to know of it. */
+  async version(record: RecordJSON, options: CallOptions): Promise<ThreadVersion> {
+    const head = await this.head(record.hash, options)
+    const messages = await this.messages(head.added, options)
+    const { version, timestamp } = record
+    return { record: record.record, version, timestamp, head, messages }
+  }
+
+  messages(hashes: readonly string[], options: CallOptions): Promise<IndexedMessage[]> {
+    return concurrently(hashes, BLOBS_READ_AT_ONCE_MAX, async (hash) => {
+      const bytes = await this.#read(hash, MESSAGE_BYTES_MAX, options)
+      const message = decodeMessage(bytes)
+      const content = await this.#searchable(message, options)
+      return { hash, message, body: bytes.toString(), searched: searchedText(message, content) }
+    })
+  }
+
+  /** Long text is searched as short text is; what is too long to be read is not. */
+  async #searchable(message: ThreadMessage, options: CallOptions): Promise<Buffer | undefined> {
+    const { contentHash, contentBytes = 0 } = message
+    if (contentHash === undefined || contentBytes > CONTENT_BYTES_MAX) return undefined
+    return isText(message) ? this.content(contentHash, options) : undefined
+  }
+
+  async #read(hash: string, bytesMax: number, options: CallOptions): Promise<Buffer> {
+    const { body } = await this.#daemon.getBlob(hash, options)
+    const chunks: Buffer[] = []
+    let length = 0
+    for await (const chunk of body) {
+      length += (chunk as Buffer).length
+      if (length > bytesMax) {
+        throw new BodyTooLargeError(`The blob ${hash} is larger than ${bytesMax} bytes.`)
+      }
+      chunks.push(chunk as Buffer)
+    }
+    const bytes = Buffer.concat(chunks)
+    if (hashBytes(bytes) !== hash) {
+      throw new HashMismatchError(`What was read as ${hash} has another hash.`)
+    }
+    return bytes
+  }
+}

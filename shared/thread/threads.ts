@@ -1,0 +1,305 @@
+import { LRUCache } from 'lru-cache'
+
+import { parseAddress, recordName } from '../address/address.ts'
+import { parsePattern } from '../address/pattern.ts'
+import { BATCH_BLOB_BYTES_MAX } from '../blob/batch.ts'
+import type { CallOptions } from '../daemon/daemon-client.ts'
+import type { BzzzDatabase } from '../db/database.ts'
+import {
+  BlobNotFoundError,
+  InvalidAddressError,
+  InvalidRequestError,
+  RemoteError,
+  ThreadExistsError,
+} from '../errors.ts'
+import { parseWith } from '../http/parse.ts'
+import { PAGE_SIZE_DEFAULT } from '../limits.ts'
+import type { Appended } from './append-queue.ts'
+import { CatchUp, isConflict } from './catch-up.ts'
+import {
+  APPEND_MESSAGES_MAX,
+  COMMIT_BYTES_MAX,
+  FORK_DEPTH_MAX,
+  QUERY_CHARS_MAX,
+  THREADS_KNOWN_MAX,
+} from './constants.ts'
+import { encodeHead, headHash, THREAD_MEDIA_TYPE, titleSchema, type ThreadHead } from './head.ts'
+import { isCanonicalTime, keySchema } from './message.ts'
+import { prepareMessage, type NewMessage, type PreparedMessage } from './new-message.ts'
+import { ThreadBlobs, type ThreadDaemon } from './thread-blobs.ts'
+import { ThreadIndex, type IndexedThread } from './thread-index.ts'
+import { ThreadQuery, type MessagePage, type Stretch, type ThreadPage } from './thread-query.ts'
+import { ThreadWriter } from './thread-writer.ts'
+
+export interface ThreadsComponents {
+  daemon: ThreadDaemon
+  db: BzzzDatabase
+}
+
+/** Who does it: the token goes to the daemon, the author into the messages. */
+export interface AuthorOptions extends CallOptions {
+  author: string
+}
+
+export interface NewThread {
+  address: string
+  title?: string
+  /** A second creation with the same key is the first one. */
+  key?: string
+  /** For imports: when it was created in truth. */
+  createdAt?: string
+}
+
+export interface NewFork {
+  from: string
+  to: string
+  /** The last message that the fork shares; absent: the last there is. */
+  at?: string
+  title?: string
+  key?: string
+}
+
+/**
+ * Conversations: hash-linked messages in blobs, named by an address, with an index in Postgres.
+ *
+ *     const threads = new Threads({ daemon, db })
+ *     await threads.create({ address }, { token, author })
+ *     await threads.append(address, [{ role: 'user', content: 'hello' }], { token, author })
+ *     const { messages, next } = await threads.read(address, {}, { token })
+ *
+ * docs/THREADS.md says what is durable when.
+ */
+export class Threads {
+  readonly #daemon: ThreadDaemon
+  readonly #blobs: ThreadBlobs
+  readonly #index: ThreadIndex
+  readonly #query: ThreadQuery
+  readonly #catchUp: CatchUp
+  readonly #writers = new LRUCache<string, ThreadWriter>({ max: THREADS_KNOWN_MAX })
+
+  constructor({ daemon, db }: ThreadsComponents) {
+    this.#daemon = daemon
+    this.#blobs = new ThreadBlobs({ daemon })
+    this.#index = new ThreadIndex({ db })
+    this.#query = new ThreadQuery({ db })
+    this.#catchUp = new CatchUp({ daemon, blobs: this.#blobs, index: this.#index })
+  }
+
+  /** @throws ThreadExistsError unless it was made with the same key, NotAThreadError */
+  async create(
+    { address, title, key, createdAt = new Date().toISOString() }: NewThread,
+    options: AuthorOptions,
+  ): Promise<{ thread: IndexedThread; created: boolean }> {
+    if (!isCanonicalTime(createdAt)) throw new InvalidRequestError('createdAt is no ISO time.')
+    return this.#begin(
+      {
+        thread: threadName(address),
+        ...(title !== undefined && { title: parseWith(titleSchema, title) }),
+        ...{ createdBy: options.author, createdAt },
+        ...(key !== undefined && { key: parseWith(keySchema, key) }),
+        ...{ ends: [], seq: 0, count: 0, added: [], contents: [] },
+      },
+      options,
+    )
+  }
+
+  /** A thread as it stands. @throws RemoteError (BZZZ_ADDRESS_NOT_FOUND), NotAThreadError */
+  async find(address: string, options: CallOptions): Promise<IndexedThread> {
+    const name = threadName(address)
+    return (await this.#index.find(name)) ?? (await this.#catchUp.bring(name, options)).thread
+  }
+
+  /**
+   * Appends messages, all or none, one behind the other. When this resolves a quorum of nodes has
+   * them on disk and the thread's address leads to them. With `create` a thread that does not exist
+   * is made first.
+   * @throws IdempotencyMismatchError, BlobNotFoundError, OverloadedError, InvalidRequestError
+   * @throws RemoteError, DaemonUnavailableError, DatabaseUnavailableError: whether the messages are
+   * in the thread is then open; with keys the same call may be repeated
+   */
+  async append(
+    address: string,
+    messages: readonly NewMessage[],
+    options: AuthorOptions & { create?: boolean },
+  ): Promise<Appended> {
+    const name = threadName(address)
+    if (messages.length === 0 || messages.length > APPEND_MESSAGES_MAX) {
+      throw new InvalidRequestError(`Append 1 to ${APPEND_MESSAGES_MAX} messages at a time.`)
+    }
+    const createdAt = new Date().toISOString()
+    const prepared: PreparedMessage[] = []
+    for (const message of messages) prepared.push(await this.#prepare(message, createdAt, options))
+    const bytes = prepared.reduce(
+      (sum, { content, searched, isStored }) =>
+        sum + searched.length + (isStored ? 0 : (content?.length ?? 0)),
+      0,
+    )
+    if (bytes > COMMIT_BYTES_MAX) {
+      throw new InvalidRequestError(`Append at most ${COMMIT_BYTES_MAX} bytes at a time.`)
+    }
+    const { token, signal } = options
+    const call = { messages: prepared, bytes, token, signal }
+    try {
+      return await this.#writer(name).append(call)
+    } catch (error) {
+      if (!options.create || !isMissing(error)) throw error
+      await this.create({ address }, options).catch((other: unknown) => {
+        if (!(other instanceof ThreadExistsError)) throw other
+      })
+      return this.#writer(name).append(call)
+    }
+  }
+
+  /** Messages in the order of the thread, those before a fork included. */
+  async read(
+    address: string,
+    query: { after?: string; limit?: number; order?: 'asc' | 'desc' },
+    options: CallOptions,
+  ): Promise<MessagePage & { thread: IndexedThread }> {
+    const thread = await this.find(address, options)
+    const { after, limit = PAGE_SIZE_DEFAULT, order = 'asc' } = query
+    const stretches = await this.#stretches(thread, options)
+    return { thread, ...(await this.#query.page(stretches, { after, limit, order })) }
+  }
+
+  /** Threads in the projects of a token, the one written to last first. */
+  list(query: {
+    projects: readonly string[]
+    pattern?: string
+    after?: string
+    limit?: number
+  }): Promise<ThreadPage> {
+    const { projects, after, limit = PAGE_SIZE_DEFAULT } = query
+    const pattern = query.pattern === undefined ? undefined : parsePattern(query.pattern)
+    return this.#query.list({ projects, pattern, after, limit })
+  }
+
+  /** Messages with all these words, "phrases" and without -those, the newest first. */
+  search(query: {
+    text: string
+    projects: readonly string[]
+    address?: string
+    pattern?: string
+    after?: string
+    limit?: number
+  }): Promise<MessagePage> {
+    const { text, projects, after, limit = PAGE_SIZE_DEFAULT } = query
+    if (text.length > QUERY_CHARS_MAX) throw new InvalidRequestError('The question is too long.')
+    const pattern = query.pattern === undefined ? undefined : parsePattern(query.pattern)
+    const address = query.address === undefined ? undefined : threadName(query.address)
+    const words = text.replaceAll('\0', ' ').toWellFormed()
+    return this.#query.search({ text: words, projects, address, pattern, after, limit })
+  }
+
+  /** A new thread that begins with what another one has, up to a message. */
+  async fork(
+    { from, to, at, title, key }: NewFork,
+    options: AuthorOptions,
+  ): Promise<{ thread: IndexedThread; created: boolean }> {
+    const source = await this.find(from, options)
+    const stretches = await this.#stretches(source, options)
+    if (stretches.length > FORK_DEPTH_MAX) {
+      throw new InvalidRequestError(`Forks of forks go ${FORK_DEPTH_MAX} deep.`)
+    }
+    const message = at === undefined ? undefined : await this.#query.message(stretches, at)
+    if (at !== undefined && !message)
+      throw new BlobNotFoundError(`The thread has no message ${at}.`)
+    const point = message
+      ? { thread: message.thread, messages: [message.hash], seq: message.seq }
+      : { thread: source.address, messages: [...source.frontier.ends], seq: source.frontier.seq }
+    return this.#begin(
+      {
+        thread: threadName(to),
+        ...(title !== undefined && { title: parseWith(titleSchema, title) }),
+        ...{ createdBy: options.author, createdAt: new Date().toISOString() },
+        ...(key !== undefined && { key: parseWith(keySchema, key) }),
+        ...{ from: point, ends: point.messages, seq: point.seq, count: 0, added: [], contents: [] },
+      },
+      options,
+    )
+  }
+
+  /** Writes version 1 of a thread. */
+  async #begin(
+    head: ThreadHead,
+    options: CallOptions,
+  ): Promise<{ thread: IndexedThread; created: boolean }> {
+    const { thread: address, key } = head
+    await this.#daemon.putBlobs([encodeHead(head)], options)
+    const hash = headHash(head)
+    try {
+      const write = { hash, mediaType: THREAD_MEDIA_TYPE, ifVersion: 0 }
+      await this.#daemon.putAddress(address, write, options)
+    } catch (error) {
+      if (!isConflict(error)) throw error
+      const { thread } = await this.#catchUp.bring(address, options)
+      const isOwn =
+        key === undefined
+          ? thread.createdAt === head.createdAt && thread.createdBy === head.createdBy
+          : thread.key === key
+      if (!isOwn) throw new ThreadExistsError(`There is a thread under ${address} already.`)
+      return { thread, created: false }
+    }
+    const { thread } = await this.#catchUp.bring(address, options)
+    return { thread, created: true }
+  }
+
+  async #prepare(
+    given: NewMessage,
+    createdAt: string,
+    options: AuthorOptions,
+  ): Promise<PreparedMessage> {
+    const { author } = options
+    if (given.contentHash === undefined) {
+      const prepared = prepareMessage(given, { author, createdAt })
+      const { content } = prepared
+      if (content === undefined || content.length <= BATCH_BLOB_BYTES_MAX) return prepared
+      const sizeBytes = content.length
+      await this.#daemon.putBlob(once(content), { ...options, sizeBytes })
+      return { ...prepared, isStored: true }
+    }
+    const contentBytes = await this.#blobs.sizeOf(given.contentHash, options)
+    if (contentBytes === undefined) {
+      throw new BlobNotFoundError(`Store ${given.contentHash} before a message names it.`)
+    }
+    return prepareMessage(given, { author, createdAt, contentBytes })
+  }
+
+  /** Where the messages of a thread lie in the index, the oldest first. */
+  async #stretches(thread: IndexedThread, options: CallOptions): Promise<Stretch[]> {
+    const stretches: Stretch[] = [{ threadId: thread.id, upTo: null }]
+    let { from } = thread
+    for (let depth = 0; from && depth <= FORK_DEPTH_MAX; depth += 1) {
+      const origin: IndexedThread = await this.find(from.thread, options)
+      stretches.unshift({ threadId: origin.id, upTo: from.seq })
+      from = origin.from
+    }
+    return stretches
+  }
+
+  #writer(address: string): ThreadWriter {
+    const known = this.#writers.get(address)
+    if (known) return known
+    const components = { daemon: this.#daemon, index: this.#index, catchUp: this.#catchUp }
+    const writer = new ThreadWriter(components, { address })
+    this.#writers.set(address, writer)
+    return writer
+  }
+}
+
+/** The canonical text of a thread's address. @throws InvalidAddressError */
+export function threadName(address: string): string {
+  const parsed = parseAddress(address)
+  if (parsed.kind !== 'semantic') {
+    throw new InvalidAddressError('A thread has a semantic address, no content address.')
+  }
+  return recordName(parsed)
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof RemoteError && error.code === 'BZZZ_ADDRESS_NOT_FOUND'
+}
