@@ -42,7 +42,7 @@ describe('a message', () => {
     expect(decodeMessage(bytes)).toEqual(MESSAGE)
     const { thread, ...rest } = MESSAGE
     expect(() => decodeMessage(encoded({ ...rest, thread }))).toThrow(InvalidMessageError)
-    expect(() => decodeMessage(Buffer.from(`${bytes} `))).toThrow(InvalidMessageError)
+    expect(() => decodeMessage(Buffer.from(`${bytes.toString()} `))).toThrow(InvalidMessageError)
     expect(() => decodeMessage(Buffer.from([0xff]))).toThrow(InvalidMessageError)
   })
 
