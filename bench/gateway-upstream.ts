@@ -2,16 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import autocannon from 'autocannon'
-
 import { createTokenKey } from '../shared/auth/token.ts'
 import { startChild } from '../test/helpers/child.ts'
+import { CONNECTIONS, rate } from './http/rate.ts'
 import { median, row, type Row } from './row.ts'
 
 export const name = 'gateway-upstream'
 
-const CONNECTIONS = 32
-const SECONDS = 2
 const ROUNDS = 6
 
 /** What the gateway costs where a platform runs the functions: one more process, two more hops. */
@@ -68,14 +65,6 @@ async function measure(dir: string): Promise<Row> {
     unit: 'requests/s',
     bar: { atLeast: 0.45 },
   })
-}
-
-async function rate(url: string): Promise<number> {
-  const load = { url, connections: CONNECTIONS }
-  await autocannon({ ...load, duration: 1 })
-  const result = await autocannon({ ...load, duration: SECONDS })
-  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} were not answered.`)
-  return result.requests.average
 }
 
 const STACK = `

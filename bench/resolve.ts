@@ -1,16 +1,13 @@
 import { once } from 'node:events'
 
-import autocannon from 'autocannon'
-
 import { startChild, type Child } from '../test/helpers/child.ts'
 import { startDaemons, type Daemons } from '../test/helpers/daemons.ts'
+import { CONNECTIONS, rate } from './http/rate.ts'
 import { median, row, type Row } from './row.ts'
 
 export const name = 'resolve'
 
-const CONNECTIONS = 32
-const SECONDS = 4
-const ROUNDS = 3
+const ROUNDS = 6
 const LOOKUPS = 200
 const RECORD = 'bench@bench/record.json'
 
@@ -57,14 +54,6 @@ async function cached(nodes: Daemons): Promise<Row> {
     unit: 'requests/s',
     bar: { atLeast: 0.6 },
   })
-}
-
-async function rate(url: string, headers: Record<string, string>): Promise<number> {
-  const load = { url, headers, connections: CONNECTIONS }
-  await autocannon({ ...load, duration: 1 })
-  const result = await autocannon({ ...load, duration: SECONDS })
-  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} were not answered.`)
-  return result.requests.average
 }
 
 async function uncached(nodes: Daemons): Promise<Row[]> {
