@@ -3,20 +3,16 @@ import type { Command } from 'commander'
 import { parseAddress, recordName } from '../../shared/address/address.ts'
 import { checkLabel } from '../../shared/address/labels.ts'
 import { InvalidAddressError } from '../../shared/errors.ts'
-import { PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX } from '../../shared/limits.ts'
 import type { RecordJSON } from '../../shared/record/record.ts'
 import { findNode } from '../client/node-client.ts'
 import type { CommandHost } from '../host.ts'
 import { formatBytes, shortPeerId } from '../output/format.ts'
 import { formatTable } from '../output/table.ts'
 import { integer } from './integer.ts'
+import { readPages, withPages, type PageOptions, type Pages } from './pages.ts'
 
-interface Options {
+interface Options extends PageOptions {
   project?: string
-  after?: string
-  limit: number
-  json?: boolean
-  data?: string
 }
 
 interface MergeOptions {
@@ -26,28 +22,16 @@ interface MergeOptions {
   data?: string
 }
 
-interface Conflicts {
-  conflicts: { address: string; ends: RecordJSON[] }[]
-  next: string | null
-  partial: boolean
-}
+type Conflicts = Pages<'conflicts', { address: string; ends: RecordJSON[] }>
 
 /** `bzzz conflicts`, `bzzz merge`: what a partition split, and how one version comes of it. */
 export function conflictCommands(program: Command, host: CommandHost): void {
-  program
-    .command('conflicts')
-    .description('list addresses that were written on both sides of a partition')
-    .option('--project <name>', 'only of this project')
-    .option(
-      '--limit <n>',
-      'addresses to show at most',
-      (text) => integer(text, 1, PAGE_SIZE_MAX),
-      PAGE_SIZE_DEFAULT,
-    )
-    .option('--after <address>', 'go on behind this one')
-    .option('--json', 'print JSON')
-    .option('--data <dir>', 'data folder of a local cluster')
-    .action((options: Options) => conflicts(host, options))
+  withPages(
+    program
+      .command('conflicts')
+      .description('list addresses that were written on both sides of a partition')
+      .option('--project <name>', 'only of this project'),
+  ).action((options: Options) => conflicts(host, options))
   program
     .command('merge')
     .description('make a new version of one side of a conflict; the others stay in the history')
@@ -63,15 +47,8 @@ async function conflicts(host: CommandHost, options: Options): Promise<void> {
   const node = await findNode(host, nodeOf(options))
   const project = options.project === undefined ? '*' : checkLabel('project', options.project)
   const pattern = `bzzz://*:*@${project}:*/`
-  const found: Conflicts = { conflicts: [], next: options.after ?? '', partial: false }
-  while (found.next !== null && found.conflicts.length < options.limit) {
-    const limit = options.limit - found.conflicts.length
-    const query = new URLSearchParams({ pattern, after: found.next, limit: String(limit) })
-    const page = await node.json<Conflicts>(`/v1/conflicts?${query}`)
-    found.conflicts.push(...page.conflicts)
-    found.next = page.next
-    found.partial ||= page.partial
-  }
+  const asked = { path: '/v1/conflicts', key: 'conflicts', pattern } as const
+  const found: Conflicts = await readPages(node, asked, options)
   if (options.json) {
     host.stdout.write(`${JSON.stringify(found)}\n`)
     return
