@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import { createEntry, hashArguments, type AuditEvent } from '../../shared/audit/audit-entry.ts'
 import { AuditLog } from '../../shared/audit/audit-log.ts'
-import { AuditSpool } from '../../shared/audit/audit-spool.ts'
+import { auditSpool } from '../../shared/audit/audit-log.ts'
 import type { OpenDatabase } from '../../shared/db/database.ts'
 import { createSilentLogger } from '../../shared/log/log.ts'
 import type { CommandHost } from '../host.ts'
@@ -36,7 +36,7 @@ export async function recordOperation(
   const log = createSilentLogger()
   const spoolDir = join(layout.logs, 'audit')
   if (!database) {
-    const spool = new AuditSpool({ log }, { dir: spoolDir, component: COMPONENT })
+    const spool = auditSpool({ log }, { dir: spoolDir, component: COMPONENT })
     return spool.add([createEntry({ ...event, component: COMPONENT })])
   }
   const audit = new AuditLog({ db: database.db, log }, { component: COMPONENT, spoolDir })
