@@ -86,7 +86,7 @@ export class AuditLog implements Startable {
   }
 }
 
-/** A spool of audit rows: those of one process, so `component` is unique among those of a folder. */
+/** Audit rows of one process: `component` is unique among those with one folder. */
 export function auditSpool(
   { log }: { log: Logger },
   { dir, component }: { dir: string; component: string },

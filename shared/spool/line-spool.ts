@@ -7,7 +7,7 @@ export interface LineSpoolInit<Entry> {
   dir: string
   /** Names the file, so it is unique among the processes of one folder. */
   name: string
-  /** One line back into an entry. Throws when it is not one, such as the torn last line of a crash. */
+  /** Throws when the line is no entry, such as the torn last one of a crash. */
   parse: (line: string) => Entry
 }
 

@@ -14,7 +14,7 @@ export interface SpooledWriterComponents<Entry extends { id: string }> {
 export interface SpooledWriterInit<Entry extends { id: string }> {
   /** What the entries are to people: "audit rows". */
   what: string
-  /** Entries that are there already are left alone: an attempt whose answer was lost is repeated. */
+  /** Leaves alone what is there already: an attempt whose answer was lost is repeated. */
   write: (batch: readonly Entry[]) => Promise<void>
 }
 
