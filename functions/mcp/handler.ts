@@ -11,6 +11,7 @@ import { MemoryRateLimit } from './access/memory-rate-limit.ts'
 import { RedisRateLimit } from './access/redis-rate-limit.ts'
 import { Surface } from './access/surface.ts'
 import { mcpConfigSchema } from './config.ts'
+import { withConformance } from './conformance/toolset.ts'
 import { DATABASE_CONNECTIONS_MAX, MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX } from './constants.ts'
 import { checkOrigin } from './http/origin.ts'
 import { McpMetrics } from './metrics.ts'
@@ -44,13 +45,21 @@ export default async function mcp(app: FastifyInstance, context: FunctionContext
   context.ready('daemon', (signal) => daemon.isReady(signal))
   const { audit } = await registerAccess(app, context)
 
-  const surface = new Surface(TABLE)
+  const conformance = config.BZZZ_MCP_CONFORMANCE
+    ? withConformance(TABLE, {
+        notify: {
+          toolsChanged: () => handler.notify.toolsChanged(),
+          promptsChanged: () => handler.notify.promptsChanged(),
+        },
+      })
+    : null
+  const surface = new Surface(conformance?.table ?? TABLE)
   const metrics = new McpMetrics({ registry })
   const calls = new Calls(
     { surface, services, rateLimit, metrics, log, audit },
     { callsPerMinuteMax: config.BZZZ_MCP_TOOL_RPM },
   )
-  const servers = new McpServers({ calls }, { version })
+  const servers = new McpServers({ calls }, { version, ...conformance?.servers })
   const handler = createMcpHandler(
     ({ authInfo, era }) => servers.create(exchangeOf(authInfo), era),
     {

@@ -26,6 +26,8 @@ export interface McpServersInit {
   version: string
   capabilities?: ServerCapabilities
   requestState?: NonNullable<ServerOptions['requestState']>
+  /** Adds handlers of a server’s own; for the conformance suite. */
+  extend?: (server: Server) => void
 }
 
 /**
@@ -37,9 +39,11 @@ export class McpServers {
   readonly #calls: Calls
   readonly #info: { name: string; title: string; version: string }
   readonly #options: ServerOptions
+  readonly #extend: ((server: Server) => void) | undefined
 
   constructor({ calls }: { calls: Calls }, init: McpServersInit) {
     this.#calls = calls
+    this.#extend = init.extend
     this.#info = { name: 'bzzz', title: 'bzzz', version: init.version }
     this.#options = {
       capabilities: init.capabilities ?? CAPABILITIES,
@@ -79,6 +83,7 @@ export class McpServers {
     server.setRequestHandler('completion/complete', ({ params }, context) =>
       calls.complete(exchange, era, params, context),
     )
+    this.#extend?.(server)
     return server
   }
 }
