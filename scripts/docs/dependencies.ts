@@ -41,7 +41,8 @@ const REASONS: Readonly<Record<string, string>> = {
     'TLS 1.3 in which both sides prove their peer id; also makes the certificate of bulk transfer.',
   '@libp2p/upnp-nat': 'Asks the home router to let the port of the mesh through.',
   '@libp2p/utils': 'Byte streams with limits over a libp2p stream.',
-  '@modelcontextprotocol/node': 'Joins the MCP server to a Node HTTP exchange.',
+  '@modelcontextprotocol/node':
+    'Bench: joins the SDK’s own server, measured beside ours, to Node HTTP.',
   '@modelcontextprotocol/server':
     'The Model Context Protocol, both its stateless revision and the one before, from one factory.',
   '@multiformats/multiaddr': 'The addresses libp2p listens on and dials.',

@@ -10,6 +10,8 @@ import {
   type Tool as ListedTool,
 } from '@modelcontextprotocol/server'
 
+import { z } from 'zod'
+
 import type { Tool } from '../tools/tool.ts'
 
 /** A red dot. */
@@ -34,6 +36,7 @@ export function fixture(name: string, work: Work): Tool {
   return {
     ...{ name, toolsets: ['default'], scope: null, readOnly: true, listed },
     callsPerMinuteMax: Number.POSITIVE_INFINITY,
+    schemas: { input: z.strictObject({}), output: z.looseObject({}) },
     example: { arguments: {}, answer: {} },
     call: (_args, _call, context) => work(context),
   }

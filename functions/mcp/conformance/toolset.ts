@@ -5,6 +5,7 @@ import {
   inputRequired,
   type Server,
   type ServerCapabilities,
+  type ServerContext,
 } from '@modelcontextprotocol/server'
 
 import type { Table } from '../access/surface.ts'
@@ -36,7 +37,9 @@ export function withConformance(table: Table, { notify }: Pick<ConformanceHooks,
     } satisfies Table,
     servers: {
       capabilities: CONFORMANCE_CAPABILITIES,
-      requestState: { verify: state.verify },
+      requestState: {
+        verify: (sealed: string, context: ServerContext) => state.verify(sealed, context),
+      },
       extend: addSubscriptions,
     },
   }

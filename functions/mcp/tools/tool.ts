@@ -64,6 +64,7 @@ export interface Tool {
   callsPerMinuteMax: number
   /** As `tools/list` shows it, made once. */
   listed: ListedTool
+  schemas: { input: z.ZodObject; output: z.ZodObject }
   example: { arguments: object; answer: object }
   /** @throws InvalidRequestError for arguments that do not fit, whatever the work throws */
   call(
@@ -92,6 +93,7 @@ export function defineTool<Input extends z.ZodObject, Output extends z.ZodObject
       outputSchema: schemaOf(spec.output, 'output'),
       annotations: { title, ...annotations },
     },
+    schemas: { input: spec.input, output: spec.output },
     example,
     async call(args, call) {
       const { result, links = [] } = await spec.run(parseArguments(spec.input, args), call)
