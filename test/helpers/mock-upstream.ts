@@ -243,9 +243,13 @@ export function large(bytes: number, contentType = 'application/octet-stream'): 
   return async (response) => {
     response.writeHead(200, { 'content-type': contentType, 'content-length': bytes })
     const piece = Buffer.alloc(64 * 1024, 'x')
+    let goOn = (): void => undefined
+    response.on('drain', () => goOn())
+    response.on('close', () => goOn())
     for (let sent = 0; sent < bytes; sent += piece.length) {
+      const wait = new Promise<void>((resolve) => (goOn = resolve))
       const goesOn = response.write(piece.subarray(0, Math.min(piece.length, bytes - sent)))
-      if (!goesOn) await Promise.race([once(response, 'drain'), once(response, 'close')])
+      if (!goesOn) await wait
       if (response.destroyed) return
     }
     response.end()
