@@ -8,6 +8,8 @@ import { secretPaths } from './config-source.ts'
 import type { UpstreamConfig } from './upstream-config.ts'
 import { WatchedFile } from './watched-file.ts'
 
+const DEPLOYMENT = /^(?!\.{1,2}$)[-\w.]{1,128}$/
+
 export interface UpstreamInit {
   config: UpstreamConfig
   secretsDirs: readonly string[]
@@ -70,6 +72,8 @@ export class Upstream {
   }
 
   serves(model: string): boolean {
+    // The name of a deployment becomes a part of a path.
+    if (this.config.type === 'azure' && !DEPLOYMENT.test(this.nameOf(model))) return false
     return this.#patterns.some((pattern) => pattern.test(model))
   }
 
