@@ -10,6 +10,7 @@ import { llmProxyConfigSchema } from '../../functions/llm-proxy/config.ts'
 import { maintenanceConfigSchema } from '../../functions/maintenance/config.ts'
 import { mcpConfigSchema } from '../../functions/mcp/config.ts'
 import { resolveConfigSchema } from '../../functions/resolve/config.ts'
+import { threadsConfigSchema } from '../../functions/threads/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
 import { daemonConfigSchema } from '../../p2p-daemon/config.ts'
 import { duration, size } from '../../shared/config/env.ts'
@@ -72,6 +73,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Function `mcp`',
     note: 'Beside those of every function: [MCP](MCP.md).',
     schema: mcpConfigSchema,
+  },
+  {
+    title: 'Function `threads`',
+    note: 'Beside those of every function.',
+    schema: threadsConfigSchema,
   },
   {
     title: 'Function `jobs`',

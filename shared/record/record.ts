@@ -181,6 +181,15 @@ export interface RecordJSON {
   record: string
 }
 
+/** The record that an answer shows. Whether it is whole and signed is for `verifyRecord`. */
+export function fromRecordJSON(json: RecordJSON): AddressRecord {
+  const { address, version, hash, mediaType, previous, merged, author, signature } = json
+  const content = { hash, sizeBytes: json.size, mediaType }
+  const chain = { previous, ...(merged && { merged }) }
+  const timestampMs = Date.parse(json.timestamp)
+  return { address, version, ...content, ...chain, author, timestampMs, signature }
+}
+
 export function toRecordJSON(record: AddressRecord): RecordJSON {
   return {
     address: record.address,

@@ -1,9 +1,10 @@
-import type { CallOptions, Resolution } from '../daemon/daemon-client.ts'
+import type { CallOptions } from '../daemon/daemon-client.ts'
 import { NotAThreadError, RemoteError } from '../errors.ts'
 import type { RecordJSON } from '../record/record.ts'
 import { concurrently } from './concurrently.ts'
-import { COMMIT_ATTEMPTS_MAX, VERSIONS_AT_ONCE, VERSIONS_PER_PAGE } from './constants.ts'
+import { COMMIT_ATTEMPTS_MAX, VERSIONS_AT_ONCE } from './constants.ts'
 import { THREAD_MEDIA_TYPE } from './head.ts'
+import { parentsOf, versionsOf } from './history.ts'
 import type { ThreadBlobs, ThreadDaemon } from './thread-blobs.ts'
 import type { IndexedThread, ThreadIndex } from './thread-index.ts'
 
@@ -25,6 +26,8 @@ export interface CaughtUp {
 export interface CatchUpOptions extends CallOptions {
   /** Ask the holders of the address, whatever the daemon knows of it. */
   fresh?: boolean
+  /** Look at every version, also where the index seems to have all. */
+  whole?: boolean
   /** Told of every version that was looked at, and how many there are. */
   onVersions?: (done: number, of: number) => void
 }
@@ -45,8 +48,10 @@ export class CatchUp {
     const isBehind = thread?.record !== record.record
     // An answer from before what the index has already is no news.
     const isOld = thread !== undefined && thread.version > record.version
-    if (forks > 0 || (isBehind && !isOld)) {
-      thread = await this.#takeIn(address, record, { forks, since: thread?.version ?? 0 }, options)
+    const isWhole = forks > 0 || options.whole === true
+    if (isWhole || (isBehind && !isOld)) {
+      const since = isWhole ? 0 : (thread?.version ?? 0)
+      thread = await this.#takeIn(address, record, since, options)
     }
     if (!thread) throw new NotAThreadError(`What stands under ${address} is no thread.`)
     return { thread, version: Math.max(record.version, thread.version), forks }
@@ -73,11 +78,11 @@ export class CatchUp {
 
   async #takeIn(
     address: string,
-    head: Resolution['record'],
-    { forks, since }: { forks: number; since: number },
+    head: RecordJSON,
+    since: number,
     options: CatchUpOptions,
   ): Promise<IndexedThread | undefined> {
-    const whole = await this.#range(address, { from: forks > 0 ? 0 : since, to: head }, options)
+    const whole = await this.#range(address, { from: since, to: head }, options)
     // What follows on something that is not in the index is a chain the index does not know.
     if (!whole) await this.#range(address, { from: 0, to: head }, options)
     return this.#components.index.find(address)
@@ -89,12 +94,11 @@ export class CatchUp {
     { from, to }: { from: number; to: RecordJSON },
     options: CatchUpOptions,
   ): Promise<boolean> {
-    const { index, blobs } = this.#components
+    const { daemon, index, blobs } = this.#components
     const seen = new Set<string>()
     let isWhole = true
-    for (let low = from; low < to.version; low += VERSIONS_PER_PAGE) {
-      const high = Math.min(low + VERSIONS_PER_PAGE, to.version)
-      const records = await this.#page(address, low, high, options)
+    const range = { from, to: to.version }
+    for await (const { records, upTo } of versionsOf(daemon, address, range, options)) {
       const known = await index.knownVersions([
         ...records.map(({ record }) => record),
         ...records.flatMap(parentsOf),
@@ -112,33 +116,10 @@ export class CatchUp {
         const read = (record: RecordJSON) => blobs.version(record, options)
         await index.apply(address, await concurrently(some, VERSIONS_AT_ONCE, read))
       }
-      options.onVersions?.(high, to.version)
+      options.onVersions?.(upTo, to.version)
     }
     return isWhole || from === 0
   }
-
-  /** The versions above `low` up to `high`, also those of forks, the oldest first. */
-  async #page(
-    address: string,
-    low: number,
-    high: number,
-    options: CatchUpOptions,
-  ): Promise<RecordJSON[]> {
-    const found: RecordJSON[] = []
-    let before: number | null = high + 1
-    while (before !== null && before > low + 1) {
-      const range = { before: String(before), limit: String(high - low) }
-      const page: { records: RecordJSON[]; next: number | null } =
-        await this.#components.daemon.history(address, { ...options, ...range })
-      found.push(...page.records.filter(({ version }) => version > low))
-      before = page.records.length === 0 ? null : page.next
-    }
-    return found.toSorted((a, b) => a.version - b.version)
-  }
-}
-
-function parentsOf({ previous, merged = [] }: RecordJSON): string[] {
-  return [...(previous === null ? [] : [previous]), ...merged]
 }
 
 export function isConflict(error: unknown): error is RemoteError {

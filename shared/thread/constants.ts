@@ -68,5 +68,5 @@ export const FORK_DEPTH_MAX = 16
 /** Messages read in one go by an export. */
 export const EXPORT_PAGE_MESSAGES = 200
 
-/** A verification reports this often. */
-export const PROGRESS_MESSAGES = 100
+/** Problems that a verification tells of; a thread with more of them is no better for the rest. */
+export const PROBLEMS_MAX = 100

@@ -1,4 +1,4 @@
-import { hashBytes } from '../blob/hash.ts'
+import { createHasher, hashBytes } from '../blob/hash.ts'
 import type { CallOptions, DaemonClient } from '../daemon/daemon-client.ts'
 import { BodyTooLargeError, HashMismatchError, RemoteError } from '../errors.ts'
 import type { RecordJSON } from '../record/record.ts'
@@ -38,6 +38,19 @@ export class ThreadBlobs {
 
   content(hash: string, options: CallOptions): Promise<Buffer> {
     return this.#read(hash, CONTENT_BYTES_MAX, options)
+  }
+
+  /** Reads a blob of any size and gives its size. @throws HashMismatchError */
+  async checkContent(hash: string, options: CallOptions): Promise<number> {
+    const { body } = await this.#daemon.getBlob(hash, options)
+    const hasher = createHasher()
+    let length = 0
+    for await (const chunk of body) {
+      hasher.update(chunk as Buffer)
+      length += (chunk as Buffer).length
+    }
+    if (hasher.digestHex() !== hash) throw otherHash(hash)
+    return length
   }
 
   /** Size of a blob that is to be referred to, or undefined where nobody has it. */
@@ -88,9 +101,11 @@ export class ThreadBlobs {
       chunks.push(chunk as Buffer)
     }
     const bytes = Buffer.concat(chunks)
-    if (hashBytes(bytes) !== hash) {
-      throw new HashMismatchError(`What was read as ${hash} has another hash.`)
-    }
+    if (hashBytes(bytes) !== hash) throw otherHash(hash)
     return bytes
   }
+}
+
+function otherHash(hash: string): HashMismatchError {
+  return new HashMismatchError(`What was read as ${hash} has another hash.`)
 }

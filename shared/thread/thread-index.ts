@@ -61,6 +61,12 @@ export class ThreadIndex {
     this.#db = components.db
   }
 
+  /** Whether the tables are there and answer. */
+  async isReady(): Promise<boolean> {
+    await this.#db.selectFrom('threads').select('id').limit(1).execute()
+    return true
+  }
+
   /** Undefined for a thread that is not in the index; it may exist all the same. */
   async find(address: string): Promise<IndexedThread | undefined> {
     const row = await reached(() =>

@@ -94,6 +94,20 @@ export class ThreadQuery {
     return shown && toMessage(shown)
   }
 
+  /** What the index has of these messages, as canonical JSON, by their hashes. */
+  async bodies(address: string, hashes: readonly string[]): Promise<Map<string, string>> {
+    const rows = await reached(() =>
+      this.#db
+        .selectFrom('thread_messages as m')
+        .innerJoin('threads as t', 't.id', 'm.thread_id')
+        .select(['m.hash', 'm.body'])
+        .where('t.address', '=', address)
+        .where('m.hash', '=', sql<string>`any(${[...hashes]})`)
+        .execute(),
+    )
+    return new Map(rows.map(({ hash, body }) => [hash, body]))
+  }
+
   /** The thread that was written to last comes first. */
   async list({ pattern, projects, after, limit }: ListQuery): Promise<ThreadPage> {
     let query = select(this.#db).where('t.version', '>', '0')

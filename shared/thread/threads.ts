@@ -23,13 +23,21 @@ import {
   QUERY_CHARS_MAX,
   THREADS_KNOWN_MAX,
 } from './constants.ts'
+import { exportThread, type ExportFormat, type ExportSource } from './export.ts'
 import { encodeHead, headHash, THREAD_MEDIA_TYPE, titleSchema, type ThreadHead } from './head.ts'
 import { isCanonicalTime, keySchema } from './message.ts'
 import { prepareMessage, type NewMessage, type PreparedMessage } from './new-message.ts'
+import {
+  reindexThreads,
+  type Reindexed,
+  type ReindexComponents,
+  type ReindexOptions,
+} from './reindex.ts'
 import { ThreadBlobs, type ThreadDaemon } from './thread-blobs.ts'
 import { ThreadIndex, type IndexedThread } from './thread-index.ts'
 import { ThreadQuery, type MessagePage, type Stretch, type ThreadPage } from './thread-query.ts'
 import { ThreadWriter } from './thread-writer.ts'
+import { Verification, type VerifyOptions, type VerifyReport } from './verify.ts'
 
 export interface ThreadsComponents {
   daemon: ThreadDaemon
@@ -83,6 +91,11 @@ export class Threads {
     this.#index = new ThreadIndex({ db })
     this.#query = new ThreadQuery({ db })
     this.#catchUp = new CatchUp({ daemon, blobs: this.#blobs, index: this.#index })
+  }
+
+  /** Whether the index answers. */
+  isReady(): Promise<boolean> {
+    return this.#index.isReady()
   }
 
   /** @throws ThreadExistsError unless it was made with the same key, NotAThreadError */
@@ -217,6 +230,37 @@ export class Threads {
       },
       options,
     )
+  }
+
+  /** Walks a thread in its blobs, and says what is not as it was written. */
+  verify(address: string, options: VerifyOptions): Promise<VerifyReport> {
+    const components = {
+      daemon: this.#daemon,
+      blobs: this.#blobs,
+      index: this.#index,
+      query: this.#query,
+    }
+    return new Verification(components, threadName(address), options).run()
+  }
+
+  /** A thread as one text, in parts. What cannot be exported at all is thrown before the first. */
+  async export(
+    address: string,
+    format: ExportFormat,
+    options: CallOptions,
+  ): Promise<AsyncGenerator<string>> {
+    const thread = await this.find(address, options)
+    const stretches = await this.#stretches(thread, options)
+    const source: ExportSource = {
+      page: (query) => this.#query.page(stretches, { ...query, order: 'asc' }),
+      content: (hash, more) => this.#blobs.content(hash, more),
+    }
+    return exportThread(thread, source, format, options)
+  }
+
+  /** Reads every thread into the index; see `reindexThreads`. */
+  reindex(daemon: ReindexComponents['daemon'], options: ReindexOptions): Promise<Reindexed> {
+    return reindexThreads({ daemon, index: this.#index, catchUp: this.#catchUp }, options)
   }
 
   /** Writes version 1 of a thread. */

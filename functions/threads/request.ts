@@ -1,0 +1,67 @@
+import type { FastifyRequest } from 'fastify'
+import { z } from 'zod'
+
+import { parseAddress } from '../../shared/address/address.ts'
+import { requireProject } from '../../shared/auth/plugin.ts'
+import type { Scope } from '../../shared/auth/scopes.ts'
+import {
+  DatabaseUnavailableError,
+  InvalidAddressError,
+  ScopeMissingError,
+} from '../../shared/errors.ts'
+import { parseWith } from '../../shared/http/parse.ts'
+import { ADDRESS_CHARS_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX } from '../../shared/limits.ts'
+import { threadName, type AuthorOptions, type Threads } from '../../shared/thread/threads.ts'
+
+export interface ThreadRoutesOptions {
+  /** Null where there is no database. */
+  threads: Threads | null
+}
+
+export const address = z.string().min(1).max(ADDRESS_CHARS_MAX)
+
+/** A cursor is a number and an address at most. */
+const CURSOR_CHARS_MAX = ADDRESS_CHARS_MAX + 32
+
+export const page = {
+  after: z.string().max(CURSOR_CHARS_MAX).optional(),
+  limit: z.coerce.number().int().min(1).max(PAGE_SIZE_MAX).default(PAGE_SIZE_DEFAULT),
+}
+
+/** What a daemon asks of whoever writes a thread: it checks the caller's token again. */
+const WRITING: readonly Scope[] = ['blob:write', 'address:write']
+
+/** The thread that `?address=` names, in a project that the token covers. */
+export function threadOf(request: FastifyRequest): string {
+  return covered(request, parseWith(z.object({ address }), request.query).address)
+}
+
+/** @throws ScopeMissingError, InvalidAddressError */
+export function covered(request: FastifyRequest, given: string): string {
+  const parsed = parseAddress(given)
+  if (parsed.kind !== 'semantic') throw new InvalidAddressError('A thread has a name, no hash.')
+  requireProject(request, parsed.project)
+  return threadName(given)
+}
+
+export function required(threads: Threads | null): Threads {
+  if (threads) return threads
+  throw new DatabaseUnavailableError('This function has no database: set DATABASE_URL.')
+}
+
+/** Under whose name and rights it is done. */
+export function authorOf(request: FastifyRequest): AuthorOptions {
+  const { claims, token, abandoned } = request
+  return { token: token ?? '', author: claims?.subject ?? '', signal: abandoned }
+}
+
+/** As that, for writing: what the daemon would refuse is refused before others are kept waiting. */
+export function writerOf(request: FastifyRequest): AuthorOptions {
+  const missing = WRITING.find((scope) => !request.claims?.scopes.includes(scope))
+  if (missing) throw new ScopeMissingError(`Writing threads takes the scope ${missing}, too.`)
+  return authorOf(request)
+}
+
+export function projectsOf(request: FastifyRequest): readonly string[] {
+  return request.claims?.projects ?? []
+}
