@@ -33,6 +33,7 @@ import { NodeState } from './nodes/node-state.ts'
 import { Nodes } from './nodes/nodes.ts'
 import { composeQuotas } from './lifetime/compose-quotas.ts'
 import { composeLifetime } from './lifetime/compose.ts'
+import { threadRoots } from './lifetime/thread-roots.ts'
 import { composeOwnership } from './ownership/compose.ts'
 import { Ownership } from './ownership/ownership.ts'
 import { composeRecords } from './records/compose.ts'
@@ -138,7 +139,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
   const contents: Pick<BlobStore, 'get'> = { get: (...args) => replication.blobs.get(...args) }
   const addresses = { mesh, dht, isMember, store, contents, providers, clock }
   const { records, policy, roots } = composeAddresses(base, addresses)
-  const kept = composeKept(base, { mesh, store, records: records.store, roots, clock })
+  const kept = composeKept(base, { ...addresses, records: records.store, roots })
   const { pins, isGarbage } = kept.lifetime
   const canDrop = (): boolean => pins.activeHold() === undefined
   const { provider } = providers
@@ -283,14 +284,16 @@ function composeKept(
     mesh: Libp2pMesh
     store: DiskStore
     records: RecordStore
+    contents: Pick<BlobStore, 'get'>
     roots: ReturnType<typeof composeRoots>
     clock: Clock
   },
 ) {
-  const { mesh, store, records, roots, clock } = parts
+  const { mesh, store, records, contents, roots, clock } = parts
+  const sources = [threadRoots({ records, blobs: contents })]
   const onDeleted = (hash: string): void => roots.announcer.onDeleted(hash)
   const lifetime = composeLifetime(
-    { mesh, store, records, log, registry, clock, onDeleted },
+    { mesh, store, records, sources, log, registry, clock, onDeleted },
     {
       pinsFile: layout.pinsFile,
       candidatesFile: layout.candidatesFile,

@@ -74,11 +74,12 @@ export async function messageRoutes(
   app.get('/v1/threads/search', read, async (request) => {
     const given = parseWith(searchQuery, request.query)
     const { q: text, after, limit, pattern } = given
+    const name = given.address === undefined ? undefined : covered(request, given.address)
     const { messages, next } = await required(threads).search({
       text,
       projects: projectsOf(request),
       limit,
-      ...(given.address !== undefined && { address: covered(request, given.address) }),
+      ...(name !== undefined && { address: name }),
       ...(pattern !== undefined && { pattern }),
       ...(after !== undefined && { after }),
     })

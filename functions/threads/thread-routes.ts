@@ -65,9 +65,10 @@ export async function threadRoutes(
     return { threads: found.threads.map(threadJSON), next: found.next }
   })
 
-  app.get('/v1/threads/thread', read, async (request) =>
-    threadJSON(await required(threads).find(threadOf(request), authorOf(request))),
-  )
+  app.get('/v1/threads/thread', read, async (request) => {
+    const name = threadOf(request)
+    return threadJSON(await required(threads).find(name, authorOf(request)))
+  })
 
   app.post('/v1/threads/forks', write, async (request, reply) => {
     const from = threadOf(request)

@@ -1,6 +1,7 @@
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
+import { THREAD_MEDIA_TYPE } from '../../shared/thread/head.ts'
 import type { Clock } from '../clock.ts'
 import type { RecordStore } from '../records/record-store.ts'
 import type { BlobStore } from '../store/blob-store.ts'
@@ -17,7 +18,7 @@ import type { ProviderStore } from './provider-store.ts'
 export interface RootAnnouncerComponents {
   provider: Pick<Provider, 'provide' | 'withdraw'>
   provided: Pick<ProviderStore, 'page'>
-  records: Pick<RecordStore, 'heads' | 'head'>
+  records: Pick<RecordStore, 'heads' | 'head' | 'byHash'>
   blobs: Pick<BlobStore, 'stat'>
   log: Logger
   clock: Clock
@@ -52,13 +53,22 @@ export class RootAnnouncer implements Startable {
   }
 
   /** A record is here now; the next pass looks at those that come too fast. */
-  onRecord({ hash }: AddressRecord): void {
+  onRecord(record: AddressRecord): void {
+    const { hash } = record
+    this.#supersede(record)
     if (!this.#controller || this.#looking.size >= ROOTS_LOOKED_AT_ONCE_MAX) return
     if (this.#looking.has(hash)) return
     this.#looking.add(hash)
     this.#look(hash)
       .catch((error: unknown) => this.#components.log.debug({ err: error }, 'root not looked at'))
       .finally(() => this.#looking.delete(hash))
+  }
+
+  /** A thread has a version for every few messages: only its newest head is announced. */
+  #supersede({ hash, mediaType, previous }: AddressRecord): void {
+    if (mediaType !== THREAD_MEDIA_TYPE || previous === null) return
+    const before = this.#components.records.byHash(previous)
+    if (before && before.hash !== hash) this.#components.provider.withdraw(rootKey(before.hash))
   }
 
   /** The content is not here any more. */

@@ -22,6 +22,7 @@ import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 import { pinRoutes, type PinRoutesOptions } from './pins.ts'
 import { policyRoutes, type PolicyRoutesOptions } from './policy.ts'
 import { quotaRoutes, type QuotaRoutesOptions } from './quotas.ts'
+import { retainRoutes, type RetainRoutesOptions } from './retain.ts'
 import { revocationRoutes, type RevocationRoutesOptions } from './revocations.ts'
 import { scrubRoutes, type ScrubRoutesOptions } from './scrub.ts'
 import { searchRoutes, type SearchRoutesOptions } from './search.ts'
@@ -42,6 +43,7 @@ export interface HttpServerComponents extends ServiceComponents {
     PinRoutesOptions &
     GCRoutesOptions &
     QuotaRoutesOptions &
+    RetainRoutesOptions &
     RevocationRoutesOptions &
     ScrubRoutesOptions
 }
@@ -86,6 +88,7 @@ export class HttpServer implements Startable {
     await app.register(agentRoutes, routes)
     await app.register(eventRoutes, { ...routes, isRevoked: auth.isRevoked })
     await app.register(joinRoutes, routes)
+    await app.register(retainRoutes, routes)
     await app.register(pinRoutes, routes)
     await app.register(gcRoutes, routes)
     await app.register(quotaRoutes, routes)

@@ -36,6 +36,10 @@ export const CLAIM_TTL_MS_MAX = 30 * 86_400_000
 /** Roots in one answer: 8,192 hashes are 350 KB of base64, below the 1 MiB of a message. */
 export const ROOTS_PER_PAGE_MAX = 8_192
 
+/** Heads of threads read for one page of roots, and how many of them at once. */
+export const HEADS_PER_PAGE = 1_024
+export const HEADS_READ_AT_ONCE_MAX = 16
+
 /** A member answers a page of roots within this or the collection ends without deleting. */
 export const ROOTS_TIMEOUT_MS = 30_000
 

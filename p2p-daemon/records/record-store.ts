@@ -48,6 +48,7 @@ export class RecordStore {
     | 'at'
     | 'since'
     | 'contents'
+    | 'contentsOfType'
     | 'ends'
     | 'isEnd'
     | 'merge'
@@ -101,6 +102,11 @@ export class RecordStore {
         `SELECT sequence, name, hash AS record, json_extract(CAST(bytes AS TEXT), '$.hash')
          AS content, json_extract(CAST(bytes AS TEXT), '$.sizeBytes') AS sizeBytes
          FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?`,
+      ),
+      contentsOfType: prepare(
+        `SELECT sequence, json_extract(CAST(bytes AS TEXT), '$.hash') AS content FROM records
+         WHERE sequence > ? AND json_extract(CAST(bytes AS TEXT), '$.mediaType') = ?
+         ORDER BY sequence LIMIT ?`,
       ),
       ends: prepare(
         `SELECT bytes FROM records AS r WHERE r.name = ? AND ${isEnd('r')}
@@ -232,6 +238,16 @@ export class RecordStore {
   /** As `since`, for those who go through all records: a tenth of the time. */
   contents(sequence: number, limit: number): RecordContent[] {
     return this.#statements.contents.all(sequence, limit) as unknown as RecordContent[]
+  }
+
+  /** As `contents`, of records with this media type alone. */
+  contentsOfType(
+    mediaType: string,
+    sequence: number,
+    limit: number,
+  ): Pick<RecordContent, 'sequence' | 'content'>[] {
+    const rows = this.#statements.contentsOfType.all(sequence, mediaType, limit)
+    return rows as unknown as Pick<RecordContent, 'sequence' | 'content'>[]
   }
 
   addresses(): number {

@@ -158,6 +158,21 @@ export class DaemonClient {
     return items
   }
 
+  /**
+   * As a put of blobs that are there already: until an address leads to them they are kept for as
+   * long. Their sizes in order; null for one that nobody has.
+   */
+  async retain(hashes: readonly string[], options: CallOptions): Promise<(number | null)[]> {
+    const { sizes } = await this.#json<{ sizes: (number | null)[] }>({
+      ...options,
+      method: 'POST',
+      path: '/v1/blobs/retain',
+      headers: { 'content-type': 'application/json' },
+      body: () => JSON.stringify({ hashes }),
+    })
+    return sizes
+  }
+
   putAddress(
     address: string,
     write: { hash: string; mediaType: string; ifHash?: string; ifVersion?: number },

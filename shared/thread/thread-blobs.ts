@@ -1,6 +1,6 @@
 import { createHasher, hashBytes } from '../blob/hash.ts'
 import type { CallOptions, DaemonClient } from '../daemon/daemon-client.ts'
-import { BodyTooLargeError, HashMismatchError, RemoteError } from '../errors.ts'
+import { BodyTooLargeError, HashMismatchError } from '../errors.ts'
 import type { RecordJSON } from '../record/record.ts'
 import { concurrently } from './concurrently.ts'
 import {
@@ -17,7 +17,7 @@ import type { IndexedMessage, ThreadVersion } from './thread-index.ts'
 /** What threads ask of a daemon. */
 export type ThreadDaemon = Pick<
   DaemonClient,
-  'resolve' | 'history' | 'merge' | 'getBlob' | 'putBlob' | 'putBlobs' | 'putAddress'
+  'resolve' | 'history' | 'merge' | 'getBlob' | 'putBlob' | 'putBlobs' | 'putAddress' | 'retain'
 >
 
 /** Reads the blobs of threads. Every byte is checked against its hash here, too. */
@@ -51,18 +51,6 @@ export class ThreadBlobs {
     }
     if (hasher.digestHex() !== hash) throw otherHash(hash)
     return length
-  }
-
-  /** Size of a blob that is to be referred to, or undefined where nobody has it. */
-  async sizeOf(hash: string, options: CallOptions): Promise<number | undefined> {
-    try {
-      const answer = await this.#daemon.getBlob(hash, { ...options, head: true })
-      await answer.body.dump()
-      return Number(answer.headers['content-length'])
-    } catch (error) {
-      if (error instanceof RemoteError && error.status === 404) return undefined
-      throw error
-    }
   }
 
   /** A version of a head with everything that the index wants to know of it. */

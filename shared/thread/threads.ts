@@ -302,8 +302,8 @@ export class Threads {
       await this.#daemon.putBlob(once(content), { ...options, sizeBytes })
       return { ...prepared, isStored: true }
     }
-    const contentBytes = await this.#blobs.sizeOf(given.contentHash, options)
-    if (contentBytes === undefined) {
+    const [contentBytes] = await this.#daemon.retain([given.contentHash], options)
+    if (typeof contentBytes !== 'number') {
       throw new BlobNotFoundError(`Store ${given.contentHash} before a message names it.`)
     }
     return prepareMessage(given, { author, createdAt, contentBytes })

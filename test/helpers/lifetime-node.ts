@@ -4,6 +4,7 @@ import { Registry } from '../../shared/metrics/metrics.ts'
 import { encodeRecord, recordHash, type AddressRecord } from '../../shared/record/record.ts'
 import type { Clock } from '../../p2p-daemon/clock.ts'
 import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
+import { threadRoots } from '../../p2p-daemon/lifetime/thread-roots.ts'
 import { RecordStore } from '../../p2p-daemon/records/record-store.ts'
 import { MemoryStore } from '../../p2p-daemon/store/memory-store.ts'
 import type { MemoryMesh, MemoryNetwork } from './memory-mesh.ts'
@@ -44,7 +45,10 @@ export function createLifetimeNode(
   const records = new RecordStore(':memory:')
   const registry = new Registry()
   const lifetime = composeLifetime(
-    { mesh, store, records, registry, clock, log: createSilentLogger() },
+    {
+      ...{ mesh, store, records, registry, clock, log: createSilentLogger() },
+      sources: [threadRoots({ records, blobs: store })],
+    },
     { pinsFile: ':memory:', candidatesFile: ':memory:', graceMs, periodMs: 0 },
   )
   const close = (): void => {

@@ -22,6 +22,7 @@ import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
 import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
 import { composeQuotas } from '../../p2p-daemon/lifetime/compose-quotas.ts'
 import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
+import { threadRoots } from '../../p2p-daemon/lifetime/thread-roots.ts'
 import { composeOwnership } from '../../p2p-daemon/ownership/compose.ts'
 import { Ownership } from '../../p2p-daemon/ownership/ownership.ts'
 import { composeRecords } from '../../p2p-daemon/records/compose.ts'
@@ -102,7 +103,10 @@ export async function startMemoryDaemon(
     { agentsFile: join(dir, 'agents.db') },
   )
   const lifetime = composeLifetime(
-    { mesh, store, records: records.store, log, registry },
+    {
+      ...{ mesh, store, records: records.store, log, registry },
+      sources: [threadRoots({ records: records.store, blobs: replication.blobs })],
+    },
     {
       pinsFile: join(dir, 'pins.db'),
       candidatesFile: join(dir, 'gc.db'),

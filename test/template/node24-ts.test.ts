@@ -24,6 +24,7 @@ const GUARDED: Readonly<Record<string, [method: string, path: string]>> = {
   mcp: ['POST', '/mcp'],
   jobs: ['GET', '/a-job'],
   maintenance: ['POST', '/'],
+  threads: ['GET', '/v1/threads'],
   'llm-proxy': ['GET', '/v1/models'],
 }
 

@@ -8,7 +8,8 @@ import { RecordStore } from '../../../p2p-daemon/records/record-store.ts'
 import { MemoryStore } from '../../../p2p-daemon/store/memory-store.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
-import type { AddressRecord } from '../../../shared/record/record.ts'
+import { recordHash, type AddressRecord } from '../../../shared/record/record.ts'
+import { THREAD_MEDIA_TYPE } from '../../../shared/thread/head.ts'
 import { until } from '../../helpers/mesh.ts'
 import { makeRecord } from '../../helpers/record.ts'
 
@@ -60,6 +61,28 @@ describe('root-announcer', () => {
     await until(() => isProvided('here'), 'the announcement')
     announcer.onDeleted(hashBytes(Buffer.from('here')))
     expect(isProvided('here')).toBe(false)
+  })
+
+  it('announces of a thread the newest head alone', async () => {
+    const address = 'bzzz://agent@project/thread'
+    const version = async (
+      text: string,
+      previous: AddressRecord | null,
+    ): Promise<AddressRecord> => {
+      const { hash } = await blobs.put(Buffer.from(text))
+      const fields = { hash, mediaType: THREAD_MEDIA_TYPE, version: (previous?.version ?? 0) + 1 }
+      const next = makeRecord({ address, ...fields, previous: previous && recordHash(previous) })
+      records.add(next)
+      announcer.onRecord(next)
+      await until(() => isProvided(text), `the announcement of ${text}`)
+      return next
+    }
+    const first = await version('first', null)
+    await version('second', first)
+    expect(isProvided('first')).toBe(false)
+    await announcer.pass()
+    expect(isProvided('first')).toBe(false)
+    expect(isProvided('second')).toBe(true)
   })
 
   it('finds in a pass what came and went without a word', async () => {

@@ -79,6 +79,7 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'HEAD /v1/blobs/:hash': 'who knows a hash may read it',
   'PUT /v1/pins/:hash': 'keeps what one knows the hash of',
   'GET /v1/pins/:hash': 'tells of what one knows the hash of',
+  'POST /v1/blobs/retain': 'keeps what one knows the hash of',
   'POST /v1/leases': 'keeps what one knows the hash of',
   'DELETE /v1/leases/:id': 'only who made it knows its id',
   'GET /v1/search': 'shows what the token covers',
