@@ -5,6 +5,7 @@ import { agentsCommand } from './commands/agents.ts'
 import { auditCommand } from './commands/audit.ts'
 import { blobCommand } from './commands/blob.ts'
 import { conflictCommands } from './commands/conflicts.ts'
+import { doctorCommand } from './commands/doctor.ts'
 import { findCommand } from './commands/find.ts'
 import { dbCommand } from './commands/db.ts'
 import { gcCommand } from './commands/gc.ts'
@@ -17,6 +18,7 @@ import { putCommand } from './commands/put.ts'
 import { resolveCommand } from './commands/resolve.ts'
 import { scrubCommand } from './commands/scrub.ts'
 import { statusCommand } from './commands/status.ts'
+import { threadCommand } from './commands/thread.ts'
 import { tokenCommand } from './commands/token.ts'
 import { upCommand } from './commands/up.ts'
 import { versionCommand } from './commands/version.ts'
@@ -45,6 +47,7 @@ function createProgram(host: CommandHost): Command {
     getCommand,
     resolveCommand,
     findCommand,
+    threadCommand,
     conflictCommands,
     blobCommand,
     nodeCommand,
@@ -57,6 +60,7 @@ function createProgram(host: CommandHost): Command {
     auditCommand,
     migrateCommand,
     dbCommand,
+    doctorCommand,
     versionCommand,
   ]) {
     add(program, host)

@@ -24,7 +24,7 @@ export const cliConfigSchema = z.object({
   DATABASE_URL: z
     .string()
     .optional()
-    .describe('PostgreSQL of the cluster, for bzzz token, bzzz audit and bzzz db'),
+    .describe('PostgreSQL of the cluster, for bzzz token, audit, db and doctor'),
 })
 
 export type CliConfig = z.output<typeof cliConfigSchema>

@@ -5,7 +5,7 @@ import { concurrently } from './concurrently.ts'
 import { COMMIT_ATTEMPTS_MAX, VERSIONS_AT_ONCE } from './constants.ts'
 import { THREAD_MEDIA_TYPE } from './head.ts'
 import { parentsOf, versionsOf } from './history.ts'
-import type { ThreadBlobs, ThreadDaemon } from './thread-blobs.ts'
+import type { ReadOptions, ThreadBlobs, ThreadDaemon } from './thread-blobs.ts'
 import type { IndexedThread, ThreadIndex } from './thread-index.ts'
 
 export interface CatchUpComponents {
@@ -23,7 +23,7 @@ export interface CaughtUp {
   forks: number
 }
 
-export interface CatchUpOptions extends CallOptions {
+export interface CatchUpOptions extends ReadOptions {
   /** Ask the holders of the address, whatever the daemon knows of it. */
   fresh?: boolean
   /** Look at every version, also where the index seems to have all. */
@@ -114,7 +114,11 @@ export class CatchUp {
         options.signal?.throwIfAborted()
         const some = news.slice(at, at + VERSIONS_AT_ONCE)
         const read = (record: RecordJSON) => blobs.version(record, options)
-        await index.apply(address, await concurrently(some, VERSIONS_AT_ONCE, read))
+        const versions = await concurrently(some, VERSIONS_AT_ONCE, read)
+        await index.apply(
+          address,
+          versions.filter((version) => version !== undefined),
+        )
       }
       options.onVersions?.(upTo, to.version)
     }

@@ -1,8 +1,10 @@
 import type { CallOptions, DaemonClient } from '../daemon/daemon-client.ts'
+import { NotAThreadError } from '../errors.ts'
 import { PAGE_SIZE_MAX } from '../limits.ts'
 import type { CatchUp } from './catch-up.ts'
+import { PROBLEMS_MAX } from './constants.ts'
 import { THREAD_MEDIA_TYPE } from './head.ts'
-import type { ThreadIndex } from './thread-index.ts'
+import type { IndexedThread, ThreadIndex } from './thread-index.ts'
 
 export interface ReindexComponents {
   daemon: Pick<DaemonClient, 'search'>
@@ -20,6 +22,8 @@ export interface ReindexOptions extends CallOptions {
 export interface Reindexed {
   threads: number
   messages: number
+  /** Blobs that are gone, or not what they should be: `verify` of the thread says more. */
+  damaged: { address: string; hash: string }[]
   /** Some nodes did not answer: threads that only they know are missing. */
   partial: boolean
 }
@@ -35,7 +39,20 @@ export async function reindexThreads(
   { daemon, index, catchUp }: ReindexComponents,
   { afresh = false, onThread, onVersions, ...options }: ReindexOptions,
 ): Promise<Reindexed> {
-  const result = { threads: 0, messages: 0, partial: false }
+  const result: Reindexed = { threads: 0, messages: 0, damaged: [], partial: false }
+  const read = async (address: string): Promise<IndexedThread | undefined> => {
+    const onDamage = (hash: string): void => {
+      if (result.damaged.length < PROBLEMS_MAX) result.damaged.push({ address, hash })
+    }
+    const told = { onDamage, ...(onVersions && { onVersions }) }
+    try {
+      return (await catchUp.bring(address, { ...options, ...told, whole: true })).thread
+    } catch (error) {
+      // Not even one head of it can be read.
+      if (error instanceof NotAThreadError) return undefined
+      throw error
+    }
+  }
   let after: string | undefined
   do {
     const place = after === undefined ? {} : { after }
@@ -47,10 +64,9 @@ export async function reindexThreads(
       if (mediaType !== THREAD_MEDIA_TYPE) continue
       onThread?.(address, result.threads)
       if (afresh) await index.forget(address)
-      const told = onVersions ? { onVersions } : {}
-      const { thread } = await catchUp.bring(address, { ...options, ...told, whole: true })
+      const thread = await read(address)
       result.threads += 1
-      result.messages += thread.messages
+      result.messages += thread?.messages ?? 0
     }
     after = next ?? undefined
   } while (after !== undefined)

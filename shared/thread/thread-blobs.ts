@@ -1,6 +1,6 @@
 import { createHasher, hashBytes } from '../blob/hash.ts'
 import type { CallOptions, DaemonClient } from '../daemon/daemon-client.ts'
-import { BodyTooLargeError, HashMismatchError } from '../errors.ts'
+import { BodyTooLargeError, HashMismatchError, RemoteError } from '../errors.ts'
 import type { RecordJSON } from '../record/record.ts'
 import { concurrently } from './concurrently.ts'
 import {
@@ -19,6 +19,11 @@ export type ThreadDaemon = Pick<
   DaemonClient,
   'resolve' | 'history' | 'merge' | 'getBlob' | 'putBlob' | 'putBlobs' | 'putAddress' | 'retain'
 >
+
+export interface ReadOptions extends CallOptions {
+  /** Told of blobs that are gone or not what they should be. Without it the first one is thrown. */
+  onDamage?: (hash: string) => void
+}
 
 /** Reads the blobs of threads. Every byte is checked against its hash here, too. */
 export class ThreadBlobs {
@@ -54,27 +59,45 @@ export class ThreadBlobs {
   }
 
   /** A version of a head with everything that the index wants to know of it. */
-  async version(record: RecordJSON, options: CallOptions): Promise<ThreadVersion> {
-    const head = await this.head(record.hash, options)
-    const messages = await this.messages(head.added, options)
+  async version(record: RecordJSON, options: ReadOptions): Promise<ThreadVersion | undefined> {
+    const head = await this.#sound(record.hash, options, () => this.head(record.hash, options))
+    if (!head) return undefined
+    const messages = await concurrently(head.added, BLOBS_READ_AT_ONCE_MAX, (hash) =>
+      this.#sound(hash, options, () => this.#indexed(hash, options)),
+    )
     const { version, timestamp } = record
-    return { record: record.record, version, timestamp, head, messages }
+    const there = messages.filter((message) => message !== undefined)
+    return { record: record.record, version, timestamp, head, messages: there }
   }
 
-  messages(hashes: readonly string[], options: CallOptions): Promise<IndexedMessage[]> {
-    return concurrently(hashes, BLOBS_READ_AT_ONCE_MAX, async (hash) => {
-      const bytes = await this.#read(hash, MESSAGE_BYTES_MAX, options)
-      const message = decodeMessage(bytes)
-      const content = await this.#searchable(message, options)
-      return { hash, message, body: bytes.toString(), searched: searchedText(message, content) }
-    })
+  async #indexed(hash: string, options: ReadOptions): Promise<IndexedMessage> {
+    const bytes = await this.#read(hash, MESSAGE_BYTES_MAX, options)
+    const message = decodeMessage(bytes)
+    const content = await this.#searchable(message, options)
+    return { hash, message, body: bytes.toString(), searched: searchedText(message, content) }
   }
 
   /** Long text is searched as short text is; what is too long to be read is not. */
-  async #searchable(message: ThreadMessage, options: CallOptions): Promise<Buffer | undefined> {
+  async #searchable(message: ThreadMessage, options: ReadOptions): Promise<Buffer | undefined> {
     const { contentHash, contentBytes = 0 } = message
     if (contentHash === undefined || contentBytes > CONTENT_BYTES_MAX) return undefined
-    return isText(message) ? this.content(contentHash, options) : undefined
+    if (!isText(message)) return undefined
+    return this.#sound(contentHash, options, () => this.content(contentHash, options))
+  }
+
+  /** Undefined for a damaged blob, where the caller wants to know of it and go on. */
+  async #sound<T>(
+    hash: string,
+    { onDamage }: ReadOptions,
+    read: () => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      return await read()
+    } catch (error) {
+      if (!onDamage || !isDamage(error)) throw error
+      onDamage(hash)
+      return undefined
+    }
   }
 
   async #read(hash: string, bytesMax: number, options: CallOptions): Promise<Buffer> {
@@ -96,4 +119,17 @@ export class ThreadBlobs {
 
 function otherHash(hash: string): HashMismatchError {
   return new HashMismatchError(`What was read as ${hash} has another hash.`)
+}
+
+/** A blob that is gone or is not what it should be, as opposed to a daemon that does not answer. */
+export function isDamage(error: unknown): boolean {
+  const codes = [
+    'BZZZ_BLOB_NOT_FOUND',
+    'BZZZ_BLOB_CORRUPT',
+    'BZZZ_HASH_MISMATCH',
+    'BZZZ_MESSAGE_INVALID',
+    'BZZZ_BODY_TOO_LARGE',
+  ]
+  if (!(error instanceof Error) || !('code' in error)) return false
+  return codes.includes(error instanceof RemoteError ? error.code : String(error.code))
 }

@@ -1,5 +1,4 @@
 import type { CallOptions } from '../daemon/daemon-client.ts'
-import { RemoteError } from '../errors.ts'
 import { fromRecordJSON, recordHash, verifyRecord, type RecordJSON } from '../record/record.ts'
 import { concurrently } from './concurrently.ts'
 import { BLOBS_READ_AT_ONCE_MAX, PROBLEMS_MAX } from './constants.ts'
@@ -7,7 +6,7 @@ import { frontierAfter, type Frontier } from './dag.ts'
 import { THREAD_MEDIA_TYPE, type ForkPoint } from './head.ts'
 import { parentsOf, versionsOf } from './history.ts'
 import { encodeMessage, type ThreadMessage } from './message.ts'
-import type { ThreadBlobs, ThreadDaemon } from './thread-blobs.ts'
+import { isDamage, type ThreadBlobs, type ThreadDaemon } from './thread-blobs.ts'
 import type { ThreadIndex } from './thread-index.ts'
 import type { ThreadQuery } from './thread-query.ts'
 
@@ -215,7 +214,7 @@ export class Verification {
     try {
       return await read(hash)
     } catch (error) {
-      if (!isOfContent(error)) throw error
+      if (!isDamage(error)) throw error
       this.#problem(what, hash, version, reasonOf(error))
       return undefined
     }
@@ -227,19 +226,6 @@ export class Verification {
       this.#report.problems.push({ what, hash, version, reason })
     }
   }
-}
-
-/** What the content is to blame for, as opposed to a daemon that does not answer. */
-function isOfContent(error: unknown): boolean {
-  const codes = [
-    'BZZZ_BLOB_NOT_FOUND',
-    'BZZZ_BLOB_CORRUPT',
-    'BZZZ_HASH_MISMATCH',
-    'BZZZ_MESSAGE_INVALID',
-    'BZZZ_BODY_TOO_LARGE',
-  ]
-  if (!(error instanceof Error) || !('code' in error)) return false
-  return codes.includes(error instanceof RemoteError ? error.code : String(error.code))
 }
 
 function reasonOf(error: unknown): string {
