@@ -130,7 +130,7 @@ describe('bzzz doctor --reindex', () => {
     expect(stderr.text()).toContain('░')
     // The damaged thread of the test above is told of, and the others are whole.
     expect(stdout.text()).toMatch(
-      /^3 threads with 2 messages are in the index\.\nNot to be read: [0-9a-f]{64} of \S+damaged\n$/,
+      /^3 threads with 2 messages are in the index\.\nNot to be read: [0-9a-f]{64} of \S+damaged$/m,
     )
     const client = new DaemonClient({ endpoints: [daemon.url] })
     const shown = async (db: BzzzDatabase) => {
