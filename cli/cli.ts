@@ -12,6 +12,7 @@ import { gcCommand } from './commands/gc.ts'
 import { getCommand } from './commands/get.ts'
 import { jobsCommand } from './commands/jobs.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { mcpCommand } from './commands/mcp.ts'
 import { nodeCommand } from './commands/node.ts'
 import { policyCommand } from './commands/policy.ts'
 import { putCommand } from './commands/put.ts'
@@ -58,6 +59,7 @@ function createProgram(host: CommandHost): Command {
     gcCommand,
     tokenCommand,
     auditCommand,
+    mcpCommand,
     migrateCommand,
     dbCommand,
     doctorCommand,

@@ -12,6 +12,7 @@ export const cliConfigSchema = z.object({
     .optional()
     .describe('Where addresses are resolved; the same as BZZZ_RESOLVE_URL'),
   BZZZ_RESOLVE_URL: z.url().optional().describe('Where addresses are resolved'),
+  BZZZ_MCP_URL: z.url().optional().describe('The MCP endpoint, for bzzz mcp'),
   BZZZ_GATEWAY_URL: z.url().optional().describe('The gateway of the functions'),
   BZZZ_ENDPOINT: list
     .optional()

@@ -10,12 +10,14 @@ import { readRunningState } from '../up/running-file.ts'
 export interface Connection {
   resolveURL: string
   gatewayURL: string
+  mcpURL: string
   /** Names are known of a cluster that `bzzz up` runs here; others tell theirs when asked. */
   nodes: readonly { name: string | null; http: string }[]
   token: string
 }
 
 const RESOLVE_URL = 'http://127.0.0.1:3003'
+const MCP_URL = 'http://127.0.0.1:3001/mcp'
 const GATEWAY_URL = 'http://127.0.0.1:8080'
 const NODE_URL = 'http://127.0.0.1:9000'
 
@@ -39,6 +41,11 @@ export async function findConnection(host: CommandHost, dataDir?: string): Promi
         RESOLVE_URL,
     ),
     gatewayURL: trimSlash(config.BZZZ_GATEWAY_URL ?? running?.gateway ?? GATEWAY_URL),
+    mcpURL:
+      config.BZZZ_MCP_URL ??
+      (running?.functions['mcp'] && `${running.functions['mcp']}/mcp`) ??
+      (config.BZZZ_GATEWAY_URL && `${trimSlash(config.BZZZ_GATEWAY_URL)}/function/mcp/mcp`) ??
+      MCP_URL,
     nodes: nodes ?? running?.nodes ?? [{ name: null, http: NODE_URL }],
     token: token.trim(),
   }

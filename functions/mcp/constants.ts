@@ -37,6 +37,14 @@ export const STAT_CONCURRENCY = 8
 /** Content that `blob_verify` reads again; larger blobs are what the scrubber is for. */
 export const VERIFY_BYTES_MAX = 256 * MiB
 
+/** Usage is told from so long ago on, unless a call says otherwise. */
+export const USAGE_SINCE_DEFAULT_MS = 30 * 86_400_000
+/** A row that lies further back is not asked for by anybody. */
+export const USAGE_OFFSET_MAX = 100_000
+
+/** Messages of a thread that a prompt shows: the last ones, and fewer where they are long. */
+export const PROMPT_MESSAGES_MAX = 50
+
 /** How long `job_get` waits for an end, below the 60 s after which common clients give up. */
 export const JOB_WAIT_SECONDS_MAX = 20
 /** How often it looks meanwhile. */

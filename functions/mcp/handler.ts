@@ -7,6 +7,7 @@ import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
 import { openDatabase } from '../../shared/db/database.ts'
 import type { FunctionContext } from '../../shared/function/function.ts'
 import { openQueue } from '../../shared/queue/open-queue.ts'
+import { Threads } from '../../shared/thread/threads.ts'
 import { MemoryRateLimit } from './access/memory-rate-limit.ts'
 import { RedisRateLimit } from './access/redis-rate-limit.ts'
 import { Surface } from './access/surface.ts'
@@ -33,7 +34,9 @@ export default async function mcp(app: FastifyInstance, context: FunctionContext
   const rateLimit = redisURL
     ? new RedisRateLimit({ log }, { url: redisURL })
     : new MemoryRateLimit()
-  const services = { daemon, queue, db: database?.db ?? null }
+  const db = database?.db ?? null
+  const threads = db && new Threads({ daemon, db })
+  const services = { daemon, queue, db, threads }
 
   const publicURL = config.BZZZ_MCP_PUBLIC_URL
   const hosts = [...config.BZZZ_MCP_ALLOWED_HOSTS, new URL(publicURL).hostname]

@@ -1,8 +1,16 @@
+import { parseAddress } from '../../shared/address/address.ts'
+import { projectMatches } from '../../shared/address/project-pattern.ts'
 import type { TokenClaims } from '../../shared/auth/token.ts'
 import type { CallOptions, DaemonClient } from '../../shared/daemon/daemon-client.ts'
 import type { BzzzDatabase } from '../../shared/db/database.ts'
-import { DatabaseUnavailableError, QueueUnavailableError } from '../../shared/errors.ts'
+import {
+  DatabaseUnavailableError,
+  InvalidAddressError,
+  QueueUnavailableError,
+  ScopeMissingError,
+} from '../../shared/errors.ts'
 import type { JobQueue } from '../../shared/queue/job-queue.ts'
+import type { AuthorOptions, Threads } from '../../shared/thread/threads.ts'
 
 /** What tools, resources and prompts work with. */
 export interface Services {
@@ -10,6 +18,7 @@ export interface Services {
   /** Null where the function was given no server for it. */
   queue: JobQueue | null
   db: BzzzDatabase | null
+  threads: Threads | null
 }
 
 /** Who calls, by which token. Made anew for each request and never kept. */
@@ -46,4 +55,26 @@ export function requireQueue({ services }: Call): JobQueue {
 export function requireDatabase({ services }: Call): BzzzDatabase {
   if (services.db) return services.db
   throw new DatabaseUnavailableError('This server has no database: DATABASE_URL says.')
+}
+
+export function requireThreads({ services }: Call): Threads {
+  if (services.threads) return services.threads
+  throw new DatabaseUnavailableError('Threads need a database, and this server has none.')
+}
+
+/** What is written in a thread is under the name of the caller's token. */
+export function authorOptions(call: Call): AuthorOptions {
+  return { ...callOptions(call), author: call.caller.claims.subject }
+}
+
+/**
+ * For what is answered from the database, which knows no token: the daemon is not asked there.
+ * @throws InvalidAddressError, ScopeMissingError unless the caller's token covers the project
+ */
+export function requireProjectOf({ caller }: Call, address: string): void {
+  const parsed = parseAddress(address)
+  if (parsed.kind !== 'semantic') throw new InvalidAddressError('Content belongs to no project.')
+  const { project } = parsed
+  if (caller.claims.projects.some((pattern) => projectMatches(pattern, project))) return
+  throw new ScopeMissingError(`The token does not cover the project ${project}.`)
 }

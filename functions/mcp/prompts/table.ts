@@ -1,13 +1,17 @@
 import { listRows } from '../../../shared/audit/audit-store.ts'
 import { InvalidRequestError } from '../../../shared/errors.ts'
-import { asText, locate, OCTETS, readPart } from '../content/content.ts'
+import { asText, locate, OCTETS, parseName, readPart } from '../content/content.ts'
 import { PAGE_ITEMS_MAX, TEXT_BYTES_MAX } from '../constants.ts'
-import { completeName } from '../resources/completions.ts'
+import { threadName } from '../../../shared/thread/threads.ts'
+import { readLastMessages } from '../tools/threads.ts'
+import { completeAgent, completeName, completeThread } from '../resources/completions.ts'
 import { json } from '../resources/resource.ts'
 import { callOptions, type Call } from '../services.ts'
 import { readStatus } from '../tools/mesh.ts'
 import { listNodes } from '../tools/ops.ts'
 import { AS_DATA, definePrompt, say, show, type PromptRow } from './prompt.ts'
+
+const THREAD_ARGUMENT = 'bzzz:// address of the thread'
 
 const blobExplain = definePrompt({
   name: 'blob_explain',
@@ -88,5 +92,79 @@ async function denials({ caller, services }: Call, sinceMs: number) {
   return [json('bzzz://mesh/audit', { denied: rows })]
 }
 
+const threadSummary = definePrompt({
+  name: 'thread_summary',
+  title: 'Summarise a thread',
+  description: 'What a conversation came to: decisions, open questions, who owes what.',
+  scope: 'thread:read',
+  arguments: [
+    { name: 'thread', description: THREAD_ARGUMENT, required: true, complete: completeThread },
+  ],
+  example: { thread: 'bzzz://reviewer@apollo:42/threads/plan' },
+  async get({ thread = '' }, call) {
+    return [
+      say(
+        'Summarise the attached conversation: what was decided, what is open, who owes what to ' +
+          `whom, with the authors’ names. ${AS_DATA}`,
+      ),
+      await showThread(thread, call),
+    ]
+  },
+})
+
+const agentHandoff = definePrompt({
+  name: 'agent_handoff',
+  title: 'Hand work over',
+  description: 'A briefing with which one agent hands its work on a thread to another.',
+  scope: 'thread:read',
+  arguments: [
+    {
+      name: 'from',
+      description: 'NAME@PROJECT that hands over',
+      required: true,
+      complete: completeAgent,
+    },
+    {
+      name: 'to',
+      description: 'NAME@PROJECT that takes over',
+      required: true,
+      complete: completeAgent,
+    },
+    { name: 'thread', description: THREAD_ARGUMENT, required: true, complete: completeThread },
+  ],
+  example: {
+    from: 'planner@apollo',
+    to: 'reviewer@apollo',
+    thread: 'bzzz://reviewer@apollo:42/threads/plan',
+  },
+  async get({ from = '', to = '', thread = '' }, call) {
+    const names = { from: parseAgentName(from), to: parseAgentName(to) }
+    return [
+      say(
+        `Write the briefing with which ${names.from} hands the work of the attached conversation ` +
+          `to ${names.to}: the goal, what is done and where it lies (bzzz:// addresses), what is ` +
+          `open, what to beware of. ${AS_DATA}`,
+      ),
+      await showThread(thread, call),
+    ]
+  },
+})
+
+async function showThread(thread: string, call: Call) {
+  const name = threadName(thread)
+  return show(json(name, await readLastMessages(name, call)))
+}
+
+/** Only labels come into our own words. @throws InvalidAddressError */
+function parseAgentName(text: string): string {
+  const { agent, project } = parseName(`bzzz://${text}/inbox`)
+  return `${agent}@${project}`
+}
+
 /** Every prompt. */
-export const PROMPTS: readonly PromptRow[] = [blobExplain, incidentReview]
+export const PROMPTS: readonly PromptRow[] = [
+  threadSummary,
+  agentHandoff,
+  blobExplain,
+  incidentReview,
+]

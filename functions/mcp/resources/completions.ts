@@ -41,3 +41,16 @@ export const completeAuthority: Completer = async (typed, call) => {
   const names = await completeName(typed, call)
   return [...new Set(names.map((name) => name.slice(SCHEME.length).split('/')[0]!))]
 }
+
+/** Threads that the token covers, without `bzzz://`, the one written to last first. */
+export const completeThread: Completer = async (typed, call) => {
+  const { claims } = call.caller
+  if (!claims.scopes.includes('thread:read') || !call.services.threads) return []
+  const { threads } = await call.services.threads.list({
+    projects: claims.projects,
+    limit: COMPLETIONS_MAX,
+  })
+  const begun = typed.startsWith(SCHEME) ? typed.slice(SCHEME.length) : typed
+  const names = threads.map(({ address }) => address.slice(SCHEME.length))
+  return names.filter((name) => name.startsWith(begun))
+}

@@ -7,7 +7,8 @@ import { callOptions, requireQueue, type Call } from '../services.ts'
 import { toAgentShape, type AgentJSON } from '../tools/agents.ts'
 import { readStatus } from '../tools/mesh.ts'
 import { listNodes } from '../tools/ops.ts'
-import { completeAgent, completeAuthority } from './completions.ts'
+import { readLastMessages } from '../tools/threads.ts'
+import { completeAgent, completeAuthority, completeThread } from './completions.ts'
 import { defineResource, json, type Contents, type ResourceRow } from './resource.ts'
 
 /**
@@ -77,6 +78,19 @@ export const RESOURCES: readonly ResourceRow[] = [
       const job = await getOwnJob(requireQueue(call), decodeURIComponent(id), call.caller.claims)
       return json(uri, toJobJSON(job, { bodies: true }))
     },
+  }),
+  defineResource({
+    name: 'thread',
+    title: 'A thread',
+    description:
+      'The last messages of a conversation, the newest first. What follows threads/ is the ' +
+      'address of the thread without bzzz://.',
+    mimeType: 'application/json',
+    uri: 'bzzz://threads/{+thread}',
+    scope: 'thread:read',
+    ttlMs: STATE_TTL_MS,
+    complete: { thread: completeThread },
+    read: async (uri, [thread = ''], call) => json(uri, await readLastMessages(thread, call)),
   }),
   defineResource({
     name: 'named-content',

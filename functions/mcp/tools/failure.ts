@@ -10,6 +10,8 @@ const NEXT: Readonly<Record<string, string>> = {
   BZZZ_VERSION_NOT_FOUND: 'Read the address without ?v= or ?at= for the version that stands.',
   BZZZ_VERSION_CONFLICT:
     'Read the address with name_get, merge your change, and set it again with that version.',
+  BZZZ_THREAD_EXISTS: 'Append to it with thread_append, or choose another name.',
+  BZZZ_NOT_A_THREAD: 'The name stands for other content: read it with blob_get.',
   BZZZ_BLOB_NOT_FOUND: 'Check the hash; content that nothing refers to is removed after a while.',
   BZZZ_BLOB_CORRUPT: 'Try again in a few seconds: the copy is being repaired from another node.',
   BZZZ_HASH_INVALID: 'A hash is 64 hexadecimal digits.',
