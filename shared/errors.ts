@@ -556,6 +556,24 @@ export class LogNotFoundError extends Error {
   readonly code = 'BZZZ_V1_LOG_NOT_FOUND'
 }
 
+/** What was given for a part of a log of v1 is none, or does not hold. */
+export class InvalidChunkError extends Error {
+  override readonly name = 'InvalidChunkError'
+  readonly code = 'BZZZ_V1_CHUNK_INVALID'
+}
+
+/** There is no such import, or nothing of that name was imported. */
+export class ImportNotFoundError extends Error {
+  override readonly name = 'ImportNotFoundError'
+  readonly code = 'BZZZ_V1_IMPORT_NOT_FOUND'
+}
+
+/** An import cannot do this in the state it is in. */
+export class ImportStateError extends Error {
+  override readonly name = 'ImportStateError'
+  readonly code = 'BZZZ_V1_IMPORT_STATE'
+}
+
 /** The optional packages that read hypercores are not installed. */
 export class HypercoreMissingError extends Error {
   override readonly name = 'HypercoreMissingError'

@@ -9,6 +9,7 @@ import { jobsConfigSchema } from '../../functions/jobs/config.ts'
 import { llmProxyConfigSchema } from '../../functions/llm-proxy/config.ts'
 import { maintenanceConfigSchema } from '../../functions/maintenance/config.ts'
 import { mcpConfigSchema } from '../../functions/mcp/config.ts'
+import { migrateV1ConfigSchema } from '../../functions/migrate-v1/config.ts'
 import { resolveConfigSchema } from '../../functions/resolve/config.ts'
 import { threadsConfigSchema } from '../../functions/threads/config.ts'
 import { gatewayConfigSchema } from '../../gateway/config.ts'
@@ -83,6 +84,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Function `jobs`',
     note: 'Beside those of every function.',
     schema: jobsConfigSchema,
+  },
+  {
+    title: 'Function `migrate-v1`',
+    note: 'Beside those of every function: [v1 to v2](migration/v1-to-v2.md).',
+    schema: migrateV1ConfigSchema,
   },
   {
     title: 'Function `maintenance`',

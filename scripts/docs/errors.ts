@@ -300,6 +300,18 @@ const ANSWERS: Readonly<Record<string, Meaning>> = {
     means: 'The answer of the upstream ended before its end. What was received is not whole.',
     act: 'Ask again. A stream ends with this as an error event.',
   },
+  BZZZ_V1_CHUNK_INVALID: {
+    means: 'A part of a log of v1 does not hold: the message says where. Nothing of it was taken.',
+    act: 'Run the import again from the log; look at the disk when it comes again.',
+  },
+  BZZZ_V1_IMPORT_NOT_FOUND: {
+    means: 'There is no such import, or nothing was imported under that old name.',
+    act: '`bzzz migrate v1 status` lists the imports.',
+  },
+  BZZZ_V1_IMPORT_STATE: {
+    means: 'The import runs, or was undone, or is not done yet.',
+    act: 'Read the message; `bzzz migrate v1 status` shows the state.',
+  },
   BZZZ_FUNCTION_TIMEOUT: {
     means: 'The function took longer than its limit and was cut.',
     act: 'Make it a job (`/async-function/NAME`), or raise its time-out.',

@@ -213,6 +213,21 @@ export class DaemonClient {
     return this.#json({ ...options, method: 'GET', path: `/v1/search?${query}` })
   }
 
+  /** Keeps a blob whatever refers to it. */
+  async pin(hash: string, reason: string, options: CallOptions): Promise<void> {
+    const headers = { 'content-type': 'application/json' }
+    const body = () => JSON.stringify({ reason })
+    const path = `/v1/pins/${hash}`
+    const answer = await this.#call({ ...options, method: 'PUT', path, headers, body })
+    await answer.body.dump()
+  }
+
+  /** @throws RemoteError (BZZZ_PIN_NOT_FOUND) */
+  async unpin(hash: string, options: CallOptions): Promise<void> {
+    const answer = await this.#call({ ...options, method: 'DELETE', path: `/v1/pins/${hash}` })
+    await answer.body.dump()
+  }
+
   /** The answer as it streams in, 200, 206 or 304. The caller consumes or destroys `body`. */
   async getBlob(
     hash: string,

@@ -14,6 +14,12 @@ export interface Schema {
   threads: ThreadTable
   thread_versions: ThreadVersionTable
   thread_messages: ThreadMessageTable
+  v1_imports: V1ImportTable
+  v1_chunks: V1ChunkTable
+  v1_threads: V1ThreadTable
+  v1_import_threads: V1ImportThreadTable
+  v1_entries: V1EntryTable
+  v1_quarantine: V1QuarantineTable
 }
 
 /** One row for each version of each address, forks included. */
@@ -169,4 +175,97 @@ export interface ThreadMessageTable {
   /** The message as it lies in its blob. */
   body: string
   search: string
+}
+
+export type V1ImportState = 'registered' | 'running' | 'done' | 'undoing' | 'undone'
+
+/** One import of logs of v1. */
+export interface V1ImportTable {
+  /** Of what is imported: the same logs are the same import. */
+  id: string
+  state: V1ImportState
+  files: string[]
+  /** Names of hosts by author. */
+  hosts: ColumnType<Record<string, string>, string, string>
+  created_by: string
+  created_at: Generated<Date>
+  finished_at: Date | null
+  /** Flows submitted so far. */
+  flows: Generated<number>
+  /** The parent of the last one. */
+  job: string | null
+  /** Hash of the report. */
+  report: string | null
+}
+
+/** Entries of one chain that are imported together: the checkpoint. */
+export interface V1ChunkTable {
+  import: string
+  /** Which of the logs of the import; several may have parts of one chain. */
+  log: number
+  author: string
+  genesis: string
+  chunk: number
+  start: ColumnType<string, number, never>
+  entries: number
+  /** What the first entry links to, and the hash of the last. */
+  previous: string
+  head: string
+  blob: string
+  /** Set in the transaction that adds the entries. */
+  done_at: Date | null
+  verified_at: Date | null
+}
+
+/** A conversation of v1 and the thread it became. */
+export interface V1ThreadTable {
+  key: string
+  project: string
+  task: string | null
+  path: string
+  title: string
+  /** Its name in v1; several threads may have one. */
+  topic: string | null
+  /** Part of the address from the second on: the first was taken back. */
+  generation: Generated<number>
+  is_created: Generated<boolean>
+}
+
+export interface V1ImportThreadTable {
+  import: string
+  thread: string
+  done_at: Date | null
+}
+
+export interface V1EntryTable {
+  author: string
+  position: ColumnType<string, number, never>
+  /** As v1 computed it. */
+  hash: string
+  /** Of its exact bytes. */
+  blob: string
+  size_bytes: number
+  type: string
+  /** As v1 wrote it, to the nanosecond and with its offset. */
+  written_at: string
+  /** Milliseconds; never less than for the entry before it in the chain. */
+  ordered_at: ColumnType<string, number, never>
+  thread: string
+  message_id: string | null
+  parent_id: string | null
+  /** All that brought it. */
+  imports: string[]
+}
+
+/** Records that were not imported; the blob has their raw bytes. */
+export interface V1QuarantineTable {
+  import: string
+  file: string
+  file_offset: ColumnType<string, number, never>
+  author: string | null
+  position: ColumnType<string, number, never>
+  records: number
+  reason: string
+  blob: string
+  size_bytes: ColumnType<string, number, never>
 }

@@ -49,6 +49,13 @@ export interface AuthorOptions extends CallOptions {
   author: string
 }
 
+export interface AppendOptions extends AuthorOptions {
+  /** Makes a thread that does not exist. */
+  create?: boolean
+  /** Sizes of blobs that the caller has just retained: that is not done again. */
+  sizes?: ReadonlyMap<string, number>
+}
+
 export interface NewThread {
   address: string
   title?: string
@@ -133,7 +140,7 @@ export class Threads {
   async append(
     address: string,
     messages: readonly NewMessage[],
-    options: AuthorOptions & { create?: boolean },
+    options: AppendOptions,
   ): Promise<Appended> {
     const name = threadName(address)
     if (messages.length === 0 || messages.length > APPEND_MESSAGES_MAX) {
@@ -291,7 +298,7 @@ export class Threads {
   async #prepare(
     given: NewMessage,
     createdAt: string,
-    options: AuthorOptions,
+    options: AppendOptions,
   ): Promise<PreparedMessage> {
     const { author } = options
     if (given.contentHash === undefined) {
@@ -302,7 +309,9 @@ export class Threads {
       await this.#daemon.putBlob(once(content), { ...options, sizeBytes })
       return { ...prepared, isStored: true }
     }
-    const [contentBytes] = await this.#daemon.retain([given.contentHash], options)
+    const contentBytes =
+      options.sizes?.get(given.contentHash) ??
+      (await this.#daemon.retain([given.contentHash], options))[0]
     if (typeof contentBytes !== 'number') {
       throw new BlobNotFoundError(`Store ${given.contentHash} before a message names it.`)
     }

@@ -40,8 +40,11 @@ export class Chain {
   readonly #v1 = newRule()
   readonly #strict = newRule()
 
-  constructor(author: string | null) {
+  /** A part of a chain begins at a later position, behind the entry of that hash. */
+  constructor(author: string | null, init: { start?: number; headHash?: string } = {}) {
     this.author = author
+    this.#length = init.start ?? 0
+    this.#headHash = init.headHash ?? ''
   }
 
   get length(): number {

@@ -28,3 +28,12 @@ export const FOLDER_DEPTH_MAX = 8
 
 /** Blocks of a hypercore read at once. */
 export const BLOCKS_AT_ONCE_MAX = 256
+
+/** Entries of one chunk: a second of work, so that little is done again after a crash. */
+export const CHUNK_ENTRIES_MAX = 1_000
+/** And their bytes, so that most chunks go into a batch with others. An entry may be larger. */
+export const CHUNK_BYTES_MAX = 900 * KiB
+
+/** Kinds of entries and conversations counted by name; v1 knows 17 kinds. */
+export const TYPES_COUNTED_MAX = 256
+export const THREADS_COUNTED_MAX = 200_000

@@ -25,6 +25,7 @@ const GUARDED: Readonly<Record<string, [method: string, path: string]>> = {
   jobs: ['GET', '/a-job'],
   maintenance: ['POST', '/'],
   threads: ['GET', '/v1/threads'],
+  'migrate-v1': ['GET', '/imports'],
   'llm-proxy': ['GET', '/v1/models'],
 }
 
