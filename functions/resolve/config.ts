@@ -16,6 +16,10 @@ export const resolveConfigSchema = z.object({
   BZZZ_RESOLVE_CONTENT_BYTES: size
     .default(64 * MiB)
     .describe('Memory for small content, which never changes under its hash'),
+  DATABASE_URL: z
+    .string()
+    .optional()
+    .describe('PostgreSQL, where names of v1 are looked up; addresses need none'),
   REDIS_URL: z.string().optional().describe('Redis, to share the cache between replicas'),
 })
 

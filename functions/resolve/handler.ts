@@ -5,6 +5,8 @@ import { MemoryCache } from '../../shared/cache/memory-cache.ts'
 import { RedisCache } from '../../shared/cache/redis-cache.ts'
 import { parseEnv } from '../../shared/config/env.ts'
 import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import { openDatabase } from '../../shared/db/database.ts'
+import { Aliases } from '../../shared/v1/aliases.ts'
 import type { FunctionContext } from '../../shared/function/function.ts'
 import { resolveConfigSchema } from './config.ts'
 import { ContentReader } from './content-reader.ts'
@@ -31,10 +33,16 @@ export default async function resolve(
   const reader = new ContentReader({ daemon }, { bytesMax: config.BZZZ_RESOLVE_CONTENT_BYTES })
   const writer = new ContentWriter({ daemon, records }, { putBytesMax: config.BZZZ_PUT_BYTES_MAX })
 
+  // Addresses are resolved without a database; only names of v1 are not.
+  const database = config.DATABASE_URL
+    ? openDatabase(config.DATABASE_URL, { log }, { connectionsMax: 1 })
+    : null
+  const aliases = database && new Aliases({ db: database.db })
+
   app.addHook('onClose', async () => {
-    await Promise.all([daemon.close(), cache.close()])
+    await Promise.all([daemon.close(), cache.close(), database?.close()])
   })
   context.ready('daemon', (signal) => daemon.isReady(signal))
   await registerAccess(app, context)
-  await app.register(resolveRoutes, { daemon, records, reader, writer })
+  await app.register(resolveRoutes, { daemon, records, reader, writer, aliases })
 }

@@ -8,8 +8,10 @@ import {
 import { requireProject } from '../../shared/auth/plugin.ts'
 import type { CallOptions, DaemonClient } from '../../shared/daemon/daemon-client.ts'
 import { InvalidAddressError, InvalidRequestError, ScopeMissingError } from '../../shared/errors.ts'
+import type { Aliases } from '../../shared/v1/aliases.ts'
 import type { ContentReader } from './content-reader.ts'
 import type { ContentWriter } from './content-writer.ts'
+import { findOldName, oldNameOf, toChoice, type OldNameAsked } from './old-names.ts'
 import type { CachedResolution, RecordCache } from './record-cache.ts'
 import { readTarget, type Target } from './target.ts'
 
@@ -18,6 +20,8 @@ export interface ResolveRoutesOptions {
   records: RecordCache
   reader: ContentReader
   writer: ContentWriter
+  /** Names of v1; null without a database. */
+  aliases: Aliases | null
 }
 
 /** Content never changes under its hash, nor does a numbered version. */
@@ -67,7 +71,18 @@ async function answer(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
-  const { address, text, query } = readTarget(request.raw.url ?? '')
+  const url = request.raw.url ?? ''
+  const old = options.aliases && oldNameOf(url)
+  if (options.aliases && old) return answerOldName(options, options.aliases, old, request, reply)
+  return answerAddress(options, readTarget(url), request, reply)
+}
+
+async function answerAddress(
+  options: ResolveRoutesOptions,
+  { address, text, query }: Target,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
   if (query.version !== undefined) {
     throw new InvalidRequestError(
       'The query version=N is a condition of a PUT; read a version with ?v=N.',
@@ -82,6 +97,28 @@ async function answer(
   if (query.record !== undefined) return reply.type('application/json; charset=utf-8').send(json)
   requireBlobScope(request, 'blob:read')
   return sendContent(options, request, reply, record)
+}
+
+/** A thread as its address is answered; an entry as the bytes that v1 wrote. */
+async function answerOldName(
+  options: ResolveRoutesOptions,
+  aliases: Aliases,
+  old: OldNameAsked,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<unknown> {
+  const alias = await findOldName(aliases, old, request, reply)
+  if (alias === null) return reply
+  const { address, blob } = alias
+  if (blob === null) {
+    const target = readTarget(address.slice('bzzz://'.length) + (old.record ? '?record' : ''))
+    reply.header('bzzz-address', address)
+    return answerAddress(options, target, request, reply)
+  }
+  reply.header('cache-control', 'private, no-cache').header('bzzz-address', address)
+  if (old.record) return { name: old.text, ...toChoice(alias) }
+  requireBlobScope(request, 'blob:read')
+  return sendContent(options, request, reply, { hash: blob, mediaType: 'application/json' })
 }
 
 async function resolution(

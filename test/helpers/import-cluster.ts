@@ -8,7 +8,7 @@ import { startJobCluster } from './job-cluster.ts'
 import { startMemoryDaemon } from './memory-daemon.ts'
 import { startQueueServer } from './queue-server.ts'
 
-const HANDLER = join(import.meta.dirname, '..', '..', 'functions', 'migrate-v1')
+const FUNCTIONS = join(import.meta.dirname, '..', '..', 'functions')
 
 /** A daemon, a gateway with the function that imports, a connector and their database. */
 export interface ImportCluster {
@@ -19,6 +19,8 @@ export interface ImportCluster {
   query(text: string, values?: unknown[]): Promise<Record<string, unknown>[]>
   /** Everything that imports brought, in an order of its own, without who brought it when. */
   contents(): Promise<Contents>
+  /** Asks the function that resolves addresses. */
+  resolve(path: string): Promise<Response>
   env: Record<string, string>
   daemonURL: string
   stop(): Promise<void>
@@ -37,8 +39,12 @@ export async function startImportCluster(): Promise<ImportCluster> {
   const jobs = await startJobCluster(
     {
       'migrate-v1': {
-        handler: HANDLER,
+        handler: join(FUNCTIONS, 'migrate-v1'),
         annotations: { topic: 'migrate-v1', 'bzzz.job.concurrency': '3' },
+        environment: { BZZZ_ENDPOINT: daemon.url },
+      },
+      resolve: {
+        handler: join(FUNCTIONS, 'resolve'),
         environment: { BZZZ_ENDPOINT: daemon.url },
       },
     },
@@ -51,6 +57,10 @@ export async function startImportCluster(): Promise<ImportCluster> {
     (await pool.query(text, values)).rows as Record<string, unknown>[]
   return {
     ...{ env, query, daemonURL: daemon.url },
+    resolve: (path) =>
+      fetch(`${jobs.url}/function/resolve/${path}`, {
+        headers: { authorization: `Bearer ${token}` },
+      }),
     migrate: async (...args) => {
       const { host, stdout, stderr } = createCommandHost(env)
       const exitCode = await runCli(['migrate', 'v1', ...args], host)

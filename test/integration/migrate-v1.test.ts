@@ -131,6 +131,38 @@ describe('bzzz migrate v1', () => {
     expect(record.signature).not.toBe('')
   })
 
+  it('still knows what v1 called things', async () => {
+    const [node] = Object.values(v1Manifest.nodes)
+    const { author, head_hash: head } = node!
+    const log = await readFile(
+      v1Fixture(`valid/${Object.keys(v1Manifest.nodes)[0]}.ndjson`),
+      'utf8',
+    )
+    const last = log.trim().split('\n').at(-1)
+    const short = encodeURIComponent(`<peer.ID 12*${author.slice(-6)}>`)
+    for (const name of [`${author}/299`, `${short}/299`, head]) {
+      const answer = await cluster.resolve(name)
+      expect(await answer.text(), name).toBe(last)
+      expect(answer.headers.get('bzzz-address')).toMatch(new RegExp(`^bzzz://v1@.*#${head}$`))
+    }
+    const record = await (await cluster.resolve(`${author}/299?record`)).json()
+    expect(record).toMatchObject({ content: expect.stringMatching(/^bzzz:..b3.[0-9a-f]{64}$/) })
+    expect((await cluster.resolve(`${author}/300`)).status).toBe(404)
+    // v1 did not tell repositories apart; some numbers are in one only.
+    const topics = await cluster.query(
+      'select topic, count(*)::int as n from v1_threads where topic is not null group by topic',
+    )
+    for (const wanted of [1, 2]) {
+      const { topic } = topics.find(({ n }) => n === wanted)!
+      const answer = await cluster.resolve(String(topic))
+      expect(answer.status).toBe(wanted === 1 ? 200 : 300)
+      const body = (await answer.json()) as { thread?: string; choices?: { address: string }[] }
+      expect(body.choices?.length ?? 1).toBe(wanted)
+      if (wanted === 1) expect(body.thread).toBe(answer.headers.get('bzzz-address'))
+    }
+    expect((await cluster.resolve('bzzz/meta/issue/999999')).status).toBe(404)
+  })
+
   it('sets aside what is bad with its bytes, and imports what stands before it', async () => {
     const before = await cluster.contents()
     const files = v1Manifest.corrupt.map(({ file }) => v1Fixture(file))
