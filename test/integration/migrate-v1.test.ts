@@ -77,7 +77,7 @@ describe('bzzz migrate v1', () => {
     // Every entry is one message, which links to its blob, and to what it answers.
     const linked = messages.map(({ body }) => JSON.parse(String(body)) as Message)
     expect(linked.map(({ contentHash }) => contentHash).toSorted()).toEqual(
-      entries.map(({ blob }) => blob).toSorted(),
+      entries.map(({ blob }) => String(blob)).toSorted(),
     )
     expect(linked.filter(({ refs }) => refs.length > 0)).toHaveLength(
       v1Manifest.totals.meta_messages['replies']!,
@@ -115,11 +115,10 @@ describe('bzzz migrate v1', () => {
       hash: string
       report: { entries: number; chains: { author: string; head: string; entries: number }[] }
     }
-    const heads = Object.values(v1Manifest.nodes).map(({ author, head_hash: head }) => [
-      author,
-      head,
-    ])
-    expect(report.chains.map(({ author, head }) => [author, head]).toSorted()).toEqual(
+    const heads = Object.values(v1Manifest.nodes).map(
+      ({ author, head_hash: head }) => `${author} ${head}`,
+    )
+    expect(report.chains.map(({ author, head }) => `${author} ${head}`).toSorted()).toEqual(
       heads.toSorted(),
     )
     const answer = await fetch(
