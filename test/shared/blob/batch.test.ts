@@ -54,7 +54,9 @@ describe('a batch of blobs', () => {
     ]
     const items = sizes.map((size, index) => Buffer.alloc(size, index % 256))
     const parts = splitBatches(items)
-    expect(parts.flat()).toEqual(items)
+    // The same buffers: to compare megabytes byte by byte takes a minute.
+    expect(parts.flat().length).toBe(items.length)
+    expect(parts.flat().every((item, index) => item === items[index])).toBe(true)
     for (const part of parts) {
       expect(encodeBatch(part).length).toBeLessThanOrEqual(BATCH_BYTES_MAX)
       expect(fitsBatch(part.map(({ length }) => length))).toBe(true)
