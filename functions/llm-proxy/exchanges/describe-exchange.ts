@@ -1,0 +1,63 @@
+import { hashBytes } from '../../../shared/blob/hash.ts'
+import type { Exchange, ExchangeBody } from '../../../shared/llm/exchange.ts'
+import type { ExchangeEnd } from './recorder.ts'
+import type { Recording } from './recording.ts'
+import { redact, type Redacted, type Redaction } from './redaction.ts'
+
+/** What is stored of an exchange, and the bodies that it names. */
+export function describeExchange(
+  recording: Recording,
+  end: ExchangeEnd,
+  rules: readonly Redaction[],
+): { exchange: Exchange; blobs: Buffer[] } {
+  const { call } = recording
+  const bodies = recording.bodies()
+  const request = bodies && redact(bodies.request, 'request', rules)
+  const response = bodies && redact(bodies.response, 'response', rules)
+  // What cannot be searched may hold what is to be taken out.
+  if (bodies && (!request || !response)) recording.withhold('not-text')
+  const parts = request && response ? { request, response } : null
+  const { agent, project, tokenId, subject, model } = call.scope
+  const exchange: Exchange = {
+    ...{ id: recording.id, at: recording.at.toISOString() },
+    ...{ tokenId, subject, project, agent },
+    ...{ method: call.method, path: call.path, model, servedModel: end.model },
+    ...{ upstream: end.upstream, peer: end.peer },
+    ...{ status: end.status, outcome: end.outcome, cached: end.cached },
+    request: parts && bodyOf(parts.request, call.requestMediaType),
+    response: parts && bodyOf(parts.response, end.mediaType),
+    withheld: recording.withheld,
+    usage: end.usage && wholeNumbers(end.usage),
+    costNanoUsd: String(end.cost?.nanoUsd ?? 0n),
+    priced: end.cost?.priced ?? false,
+    priceMap: end.cost?.priceMapHash ?? '',
+    ...{ firstByteMs: end.timings.firstByteMs, totalMs: end.timings.totalMs },
+  }
+  const stored = parts ? [parts.request.bytes, parts.response.bytes] : []
+  return { exchange, blobs: stored.filter((bytes) => bytes.length > 0) }
+}
+
+/** Null where there was nothing to send. */
+function bodyOf(
+  { bytes, redacted }: NonNullable<Redacted>,
+  mediaType: string,
+): ExchangeBody | null {
+  if (bytes.length === 0) return null
+  return { hash: hashBytes(bytes), sizeBytes: bytes.length, mediaType, redacted }
+}
+
+/** Upstreams are not trusted to count in whole numbers. */
+function wholeNumbers(usage: NonNullable<ExchangeEnd['usage']>): NonNullable<Exchange['usage']> {
+  const whole = (count: number): number =>
+    Number.isFinite(count) ? Math.min(Math.max(Math.round(count), 0), 1e12) : 0
+  const { images, estimated } = usage
+  return {
+    inputTokens: whole(usage.inputTokens),
+    cachedInputTokens: whole(usage.cachedInputTokens),
+    cacheWriteTokens: whole(usage.cacheWriteTokens),
+    outputTokens: whole(usage.outputTokens),
+    reasoningTokens: whole(usage.reasoningTokens),
+    ...(images !== undefined && { images: whole(images) }),
+    estimated,
+  }
+}

@@ -1,0 +1,203 @@
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+
+import { BATCH_BLOB_BYTES_MAX, splitBatches } from '../../../shared/blob/batch.ts'
+import { hashBytes } from '../../../shared/blob/hash.ts'
+import type { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
+import { RemoteError } from '../../../shared/errors.ts'
+import type { Startable } from '../../../shared/lifecycle.ts'
+import {
+  encodeExchanges,
+  EXCHANGES_MEDIA_TYPE,
+  type Exchange,
+} from '../../../shared/llm/exchange.ts'
+import type { Logger } from '../../../shared/log/log.ts'
+import type { Prices } from '../cost/prices.ts'
+import type { Batch } from './batches.ts'
+import {
+  EXCHANGES_WAITING_MAX,
+  GATHER_MS,
+  RETRY_MS,
+  RETRY_MS_MAX,
+  STOP_TIMEOUT_MS,
+  WRITE_BYTES_MAX,
+  WRITE_EXCHANGES_MAX,
+  WRITE_TIMEOUT_MS,
+} from './constants.ts'
+import { describeExchange } from './describe-exchange.ts'
+import type { ExchangeEnd } from './recorder.ts'
+import type { Recording } from './recording.ts'
+import type { RecordingRules } from './recording-rules.ts'
+
+/** What became of an exchange. */
+export type Kept = 'full' | 'metadata' | 'refused' | 'lost'
+
+export interface ExchangeWriterComponents {
+  daemon: Pick<DaemonClient, 'putBlobs' | 'putBlob' | 'putAddress'>
+  rules: () => Pick<RecordingRules, 'redactions'>
+  prices: Pick<Prices, 'hash' | 'text'>
+  onKept: (kept: Kept, recording: Recording) => void
+  log: Logger
+}
+
+interface Ended {
+  recording: Recording
+  end: ExchangeEnd
+}
+
+/** What is written together: exchanges of one batch, with their blobs. */
+interface Write {
+  batch: Batch
+  ended: Recording[]
+  blobs: Buffer[]
+}
+
+/**
+ * Stores ended exchanges, many at once, behind everything else. While no daemon answers they wait,
+ * up to the bounds of their number and of the memory for their bodies; a process that is killed
+ * takes them with it. A write that was cut may be repeated: blobs by their hash, the name by the
+ * content that it then has already.
+ */
+export class ExchangeWriter implements Startable {
+  readonly #components: ExchangeWriterComponents
+  readonly #waiting: Ended[] = []
+  /** Hash of the price map that was stored last. */
+  #pricesStored = ''
+  #stopping: AbortController | null = null
+  #loop: Promise<void> = Promise.resolve()
+  #wake: () => void = () => undefined
+
+  constructor(components: ExchangeWriterComponents) {
+    this.#components = components
+  }
+
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  add(recording: Recording, end: ExchangeEnd): void {
+    if (this.#waiting.length >= EXCHANGES_WAITING_MAX) return this.#done('lost', recording)
+    this.#waiting.push({ recording, end })
+    this.#wake()
+  }
+
+  start(): Promise<void> {
+    if (this.#stopping) return Promise.resolve()
+    this.#stopping = new AbortController()
+    this.#loop = this.#run(this.#stopping.signal)
+    return Promise.resolve()
+  }
+
+  /** What the daemons do not take now is lost, and logged. */
+  async stop(): Promise<void> {
+    if (!this.#stopping) return
+    const controller = this.#stopping
+    this.#stopping = null
+    const timer = setTimeout(() => controller.abort(), STOP_TIMEOUT_MS)
+    this.#wake()
+    await this.#loop
+    clearTimeout(timer)
+    const lost = this.#waiting.splice(0)
+    for (const { recording } of lost) this.#done('lost', recording)
+    if (lost.length > 0) this.#components.log.error({ lost: lost.length }, 'exchanges are lost')
+  }
+
+  /** Goes on after `stop` until nothing waits, or `signal` aborts. */
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && (this.#stopping || this.#waiting.length > 0)) {
+      if (this.#waiting.length === 0) {
+        await new Promise<void>((resolve) => (this.#wake = resolve))
+        if (this.#stopping) await pause(GATHER_MS, signal)
+        continue
+      }
+      for (const write of await this.#gather()) await this.#persist(write, signal)
+    }
+  }
+
+  /** Makes what is stored of the next ones, a write for each batch. */
+  async #gather(): Promise<Write[]> {
+    const writes = new Map<Batch, Write>()
+    let bytes = 0
+    let count = 0
+    while (this.#waiting[0] && count < WRITE_EXCHANGES_MAX && bytes < WRITE_BYTES_MAX) {
+      const { recording, end } = this.#waiting.shift()!
+      count += 1
+      bytes += recording.held
+      const { batch } = recording
+      if (!batch) continue
+      const write = writes.get(batch) ?? { batch, ended: [], blobs: [] }
+      writes.set(batch, write)
+      const { exchange, blobs } = this.#describe(recording, end)
+      batch.exchanges.push(exchange)
+      write.ended.push(recording)
+      write.blobs.push(...blobs)
+      // Redacting and hashing a large body must not be followed by the next one at once.
+      await setImmediate()
+    }
+    return [...writes.values()]
+  }
+
+  #describe(recording: Recording, end: ExchangeEnd): { exchange: Exchange; blobs: Buffer[] } {
+    return describeExchange(recording, end, this.#components.rules().redactions)
+  }
+
+  async #persist(write: Write, signal: AbortSignal): Promise<void> {
+    let pauseMs = RETRY_MS
+    for (;;) {
+      try {
+        await this.#write(write, AbortSignal.any([signal, AbortSignal.timeout(WRITE_TIMEOUT_MS)]))
+        for (const recording of write.ended) {
+          this.#done(recording.withheld === null ? 'full' : 'metadata', recording)
+        }
+        return
+      } catch (error) {
+        const isRefused = error instanceof RemoteError && isFinal(error.status)
+        if (isRefused || signal.aborted) {
+          const { length: exchanges } = write.ended
+          this.#components.log.error({ err: error, exchanges }, 'exchanges are not recorded')
+          const kept = isRefused ? 'refused' : 'lost'
+          for (const recording of write.ended) this.#done(kept, recording)
+          return
+        }
+        this.#components.log.warn({ err: error, waiting: this.waiting }, 'exchanges wait')
+        await pause(pauseMs, signal)
+        pauseMs = Math.min(pauseMs * 2, RETRY_MS_MAX)
+      }
+    }
+  }
+
+  async #write({ batch, blobs }: Write, signal: AbortSignal): Promise<void> {
+    const { daemon, prices } = this.#components
+    const { name, project, token } = batch
+    const options = { token, project, signal }
+    const content = encodeExchanges(batch.exchanges)
+    const { hash: priceHash, text } = prices
+    const newPrices = priceHash !== this.#pricesStored
+    const all = [...blobs, ...(newPrices && text !== '' ? [Buffer.from(text)] : []), content]
+    const small = all.filter((blob) => blob.length <= BATCH_BLOB_BYTES_MAX)
+    for (const part of splitBatches(small)) await daemon.putBlobs(part, options)
+    for (const blob of all) {
+      if (blob.length <= BATCH_BLOB_BYTES_MAX) continue
+      await daemon.putBlob(once(blob), { ...options, sizeBytes: blob.length })
+    }
+    this.#pricesStored = priceHash
+    const named = { hash: hashBytes(content), mediaType: EXCHANGES_MEDIA_TYPE }
+    await daemon.putAddress(name, named, { token, signal })
+  }
+
+  #done(kept: Kept, recording: Recording): void {
+    this.#components.onKept(kept, recording)
+  }
+}
+
+/** A caller's fault stays one however often it is repeated; so does a project that is full. */
+function isFinal(status: number): boolean {
+  return (status >= 400 && status < 500 && status !== 429) || status === 507
+}
+
+async function* once(bytes: Buffer): AsyncIterable<Buffer> {
+  yield bytes
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined)
+}
