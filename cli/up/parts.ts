@@ -89,6 +89,8 @@ export function gatewayPart(context: PartsContext): PartSpec {
       BZZZ_GATEWAY_METRICS_PORT: String(plan.gatewayMetrics),
       BZZZ_PORT_OFFSET: String(offset),
       BZZZ_STACK_FILE: stackFile,
+      ...(!env['BZZZ_LLM_RECORD_TOKEN'] && { BZZZ_LLM_RECORD_TOKEN_FILE: layout.adminToken }),
+      BZZZ_LLM_SPOOL_DIR: join(layout.logs, 'usage'),
       ...mcpEnv(context),
       BZZZ_ENDPOINT: plan.nodes.map((node) => nodeEndpoint(host, node)).join(','),
     }),

@@ -3,6 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import { registerAccess } from '../../shared/auth/access.ts'
 import { parseEnv } from '../../shared/config/env.ts'
 import type { FunctionContext } from '../../shared/function/function.ts'
+import { accountingConfigSchema } from './accounting-config.ts'
+import { openAccounting } from './accounting.ts'
 import { BodyBudget } from './body/body-budget.ts'
 import { llmProxyConfigSchema } from './config.ts'
 import { Forwarder } from './forward/forwarder.ts'
@@ -12,6 +14,7 @@ import { llmRoutes } from './routes.ts'
 import { ConfigSource } from './upstreams/config-source.ts'
 import { ModelList } from './upstreams/model-list.ts'
 import { Router } from './upstreams/router.ts'
+import { usageRoutes } from './usage/routes.ts'
 
 /** OpenAI's API in front of every model that the team has. */
 export default async function llmProxy(
@@ -36,8 +39,12 @@ export default async function llmProxy(
 
   const metrics = new CallMetrics({ registry, upstreams: () => router.upstreams })
   const forwarder = new Forwarder({ log, observer: metrics })
-  const parts = { limits: null, prices: null, recorder: null }
-  const calls = new ModelCalls({ router, forwarder, metrics, ...parts })
+  const accounting = openAccounting(context, parseEnv(accountingConfigSchema, env), {
+    endpoints: config.BZZZ_ENDPOINT,
+  })
+  app.addHook('onClose', () => accounting.stop())
+  await accounting.start()
+  const calls = new ModelCalls({ router, forwarder, metrics, ...accounting })
 
   await registerAccess(app, context)
   await app.register(llmRoutes, {
@@ -46,4 +53,5 @@ export default async function llmProxy(
     models: new ModelList({ router, log }),
     budget: new BodyBudget({ bytesMax: config.BZZZ_LLM_BODIES_BYTES }),
   })
+  await app.register(usageRoutes, { db: accounting.db })
 }

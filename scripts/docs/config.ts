@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { cliConfigSchema, upConfigSchema } from '../../cli/config.ts'
 import { connectorConfigSchema } from '../../connector/config.ts'
 import { jobsConfigSchema } from '../../functions/jobs/config.ts'
+import { accountingConfigSchema } from '../../functions/llm-proxy/accounting-config.ts'
 import { llmProxyConfigSchema } from '../../functions/llm-proxy/config.ts'
 import { maintenanceConfigSchema } from '../../functions/maintenance/config.ts'
 import { mcpConfigSchema } from '../../functions/mcp/config.ts'
@@ -69,6 +70,11 @@ export const SECTIONS: readonly Section[] = [
     title: 'Function `llm-proxy`',
     note: 'Beside those of every function; the file of upstreams is described in [LLM-PROXY](LLM-PROXY.md).',
     schema: llmProxyConfigSchema,
+  },
+  {
+    title: 'Limits, cost and record of `llm-proxy`',
+    note: 'Beside those above: [LLM-LIMITS](LLM-LIMITS.md), [EXCHANGES](EXCHANGES.md).',
+    schema: accountingConfigSchema,
   },
   {
     title: 'Function `mcp`',

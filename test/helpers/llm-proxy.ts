@@ -43,6 +43,7 @@ export async function startProxy(init: {
   const env: Record<string, string> = {
     BZZZ_TOKEN_KEYS_FILE: tokens.keysFile,
     BZZZ_ENDPOINT: 'http://127.0.0.1:9',
+    BZZZ_LLM_RECORD: 'off',
     max_inflight: '2048',
     ...init.env,
   }

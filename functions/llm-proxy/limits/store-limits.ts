@@ -185,9 +185,11 @@ export class StoreLimits implements Limits {
     this.#refused.inc({ rule: rule.name, bound: kind })
     const seconds = Math.max(Math.ceil(waitMs / 1000), 1)
     const message = `${SENTENCES[kind]} (${describeRule(rule)}); free in ${seconds} s.`
-    const isBudget = kind === 'day' || kind === 'month'
-    const Refusal = isBudget ? BudgetExceededError : RateLimitExceededError
-    return new Refusal(message, seconds, headers)
+    if (kind !== 'day' && kind !== 'month') {
+      return new RateLimitExceededError(message, seconds, headers)
+    }
+    // OpenAI's clients repeat a 429 unless they are told not to.
+    return new BudgetExceededError(message, seconds, { ...headers, 'x-should-retry': 'false' })
   }
 
   async #renew(): Promise<void> {

@@ -4,9 +4,9 @@ import { PostgresLimitStore } from '../../../functions/llm-proxy/limits/postgres
 import { RedisLimitStore } from '../../../functions/llm-proxy/limits/redis-store.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
 import { startTestPostgres } from '../../helpers/postgres.ts'
+import { findRedisServer, startRedisServer } from '../../helpers/redis-server.ts'
 import { limitStoreSuite } from '../../suites/limit-store.ts'
 
-const { REDIS_URL } = process.env
 const log = createSilentLogger()
 
 describe('on PostgreSQL', () => {
@@ -21,14 +21,17 @@ describe('on PostgreSQL', () => {
 })
 
 describe('on Redis', () => {
+  const program = findRedisServer()
   it('runs where there is a Redis', (context) => {
-    if (REDIS_URL === undefined) context.skip('npm run test:services brings the servers')
+    if (program === undefined) context.skip('redis-server is not installed')
   })
 
-  const url = REDIS_URL
-  if (url === undefined) return
-  limitStoreSuite(() => ({
-    create: (init) => new RedisLimitStore({ log }, { url, ...init }),
-    stop: () => Promise.resolve(),
-  }))
+  if (program === undefined) return
+  limitStoreSuite(async () => {
+    const server = await startRedisServer(program)
+    return {
+      create: (init) => new RedisLimitStore({ log }, { url: server.url, ...init }),
+      stop: () => server.stop(),
+    }
+  })
 })

@@ -1,0 +1,286 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+
+import type { OpenDatabase } from '../../../shared/db/database.ts'
+import { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
+import { decodeExchanges } from '../../../shared/llm/exchange.ts'
+import type { UsageRow } from '../../../shared/llm/usage-row.ts'
+import { walkUsage } from '../../../shared/llm/usage-store.ts'
+import { post, startProxy, type TestProxy } from '../../helpers/llm-proxy.ts'
+import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
+import { until } from '../../helpers/mesh.ts'
+import {
+  chatCompletion,
+  chatEvents,
+  events,
+  failure,
+  json,
+  MockUpstream,
+  resetInside,
+  USAGE,
+  type MockAnswer,
+  type MockUsage,
+} from '../../helpers/mock-upstream.ts'
+import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
+import { findRedisServer, startRedisServer } from '../../helpers/redis-server.ts'
+
+const REPLICAS = 3
+const LIMIT = 100
+const CALLS = 150
+
+const PRICES = {
+  'gpt-test': {
+    ...{ input_cost_per_token: 3e-6, output_cost_per_token: 7e-6 },
+    ...{ cache_read_input_token_cost: 1e-6, output_cost_per_reasoning_token: 11e-6 },
+    input_cost_per_token_above_200k_tokens: 6e-6,
+  },
+}
+
+const messages = [{ role: 'user', content: 'Say hello to the canary.' }]
+const chat = (more: object = {}) => post({ model: 'gpt-test', messages, ...more })
+
+let postgres: TestPostgres
+let database: OpenDatabase & { url: string }
+let node: MemoryDaemon
+let mock: MockUpstream
+let token: string
+const proxies: TestProxy[] = []
+
+beforeAll(async () => {
+  postgres = await startTestPostgres()
+  node = await startMemoryDaemon()
+  mock = await MockUpstream.start()
+  token = await node.tokens.create({ role: 'agent', subject: 'coder', projects: ['apollo'] })
+})
+
+afterAll(async () => {
+  await mock.close()
+  await node.close()
+  await postgres.stop()
+})
+
+beforeEach(async () => {
+  mock.reset()
+  database = await postgres.openMigrated()
+})
+
+afterEach(async () => {
+  await Promise.all(proxies.splice(0).map((proxy) => proxy.close()))
+})
+
+async function start(env: Record<string, string> = {}, files: Record<string, object> = {}) {
+  const folder = node.tokens.keysFile.replace(/[^/]+$/, '')
+  const paths = Object.entries({ BZZZ_LLM_PRICES_FILE: PRICES, ...files }).map(([name, value]) => {
+    const path = join(folder, `${name}-${proxies.length}.json`)
+    writeFileSync(path, JSON.stringify(value))
+    return [name, path]
+  })
+  const proxy = await startProxy({
+    config: { upstreams: { main: { baseURL: mock.url, models: ['gpt-*'] } } },
+    env: {
+      DATABASE_URL: database.url,
+      BZZZ_ENDPOINT: node.url,
+      BZZZ_TOKEN_KEYS_FILE: node.tokens.keysFile,
+      BZZZ_LLM_RECORD: 'full',
+      ...Object.fromEntries(paths),
+      ...env,
+    },
+  })
+  proxies.push(proxy)
+  const headers = { authorization: `Bearer ${token}` }
+  const call = (init: RequestInit) =>
+    proxy.call('/chat/completions', { ...init, headers: { ...init.headers, ...headers } })
+  return { proxy, call }
+}
+
+async function rows(): Promise<UsageRow[]> {
+  const all: UsageRow[] = []
+  const { signal } = new AbortController()
+  for await (const page of walkUsage(database.db, {}, signal)) all.push(...page)
+  return all
+}
+
+async function untilRows(count: number): Promise<UsageRow[]> {
+  await until(async () => (await rows()).length >= count, `${count} usage rows`)
+  return rows()
+}
+
+describe('cost', () => {
+  const usages: [string, MockUsage][] = [
+    ['plain', { prompt_tokens: 1_000, completion_tokens: 33, total_tokens: 1_033 }],
+    ['cached and reasoning', USAGE],
+    [
+      'a long prompt',
+      { ...USAGE, prompt_tokens: 200_001, prompt_tokens_details: { cached_tokens: 5 } },
+    ],
+    ['nothing', { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }],
+  ]
+
+  it.each(usages)('of a stream is that of the whole answer: %s', async (_, usage) => {
+    const { call } = await start()
+    const answers: [MockAnswer, object][] = [
+      [json(chatCompletion({ usage })), {}],
+      [events(chatEvents({ usage })), { stream: true }],
+      [events(chatEvents({ usage, shape: 'last chunk' })), { stream: true }],
+      [events(chatEvents({ usage })), { stream: true, stream_options: { include_usage: true } }],
+    ]
+    for (const [answer, more] of answers) {
+      mock.next(answer)
+      await (await call(chat(more))).text()
+    }
+    const written = await untilRows(answers.length)
+    const [first] = written
+    for (const row of written) {
+      const { usage: used, costNanoUsd, priced } = row
+      expect({ used, costNanoUsd, priced }).toEqual({
+        used: first!.usage,
+        costNanoUsd: first!.costNanoUsd,
+        priced: true,
+      })
+    }
+    const { inputTokens: input, cachedInputTokens: cached } = first!.usage
+    const { outputTokens: output, reasoningTokens: reasoning } = first!.usage
+    expect(input).toBe(usage.prompt_tokens)
+    const rate = input > 200_000 ? 6_000 : 3_000
+    const nano = (input - cached) * rate + cached * 1_000
+    expect(first!.costNanoUsd).toBe(
+      String(nano + (output - reasoning) * 7_000 + reasoning * 11_000),
+    )
+  })
+
+  it('is estimated and marked where the upstream does not tell', async () => {
+    const { call } = await start()
+    mock.next(events(chatEvents({ shape: 'none' })))
+    await (await call(chat({ stream: true }))).text()
+    const [row] = await untilRows(1)
+    expect(row).toMatchObject({ priced: true, usage: { estimated: true } })
+    expect(row!.usage.inputTokens).toBeGreaterThan(0)
+    expect(row!.usage.outputTokens).toBeGreaterThan(0)
+  })
+
+  it('is not tracked where COST_TRACKING_ENABLED says so', async () => {
+    const { call } = await start({ COST_TRACKING_ENABLED: 'false' })
+    await (await call(chat())).text()
+    expect(await untilRows(1)).toMatchObject([
+      { costNanoUsd: '0', priced: false, usage: { inputTokens: 19, outputTokens: 10 } },
+    ])
+  })
+})
+
+describe('limits over replicas', () => {
+  async function exactly(env: Record<string, string>) {
+    const replicas: Awaited<ReturnType<typeof start>>[] = []
+    for (let n = 0; n < REPLICAS; n += 1) replicas.push(await start(env))
+    const statuses = await Promise.all(
+      Array.from({ length: CALLS }, async (_, index) => {
+        const answer = await replicas[index % REPLICAS]!.call(chat())
+        await answer.text()
+        return answer.status
+      }),
+    )
+    expect(statuses.filter((status) => status === 200)).toHaveLength(LIMIT)
+    expect(statuses.filter((status) => status === 429)).toHaveLength(CALLS - LIMIT)
+    expect(mock.calls).toHaveLength(LIMIT)
+  }
+
+  it('lets exactly 100 through on PostgreSQL', async () => {
+    await exactly({ RATE_LIMIT_RPM: String(LIMIT), BZZZ_LLM_RECORD: 'off' })
+  })
+
+  it('lets exactly 100 through on Redis', async (context) => {
+    const program = findRedisServer()
+    if (program === undefined) return context.skip('redis-server is not installed')
+    const redis = await startRedisServer(program)
+    const env = { RATE_LIMIT_RPM: String(LIMIT), BZZZ_LLM_RECORD: 'off', REDIS_URL: redis.url }
+    await exactly(env).finally(() => redis.stop())
+  })
+
+  it('tells a client of OpenAI how much is left and when to come back', async () => {
+    const rules = [
+      { name: 'few', per: 'token', requestsPerMinute: 1, tokensPerMinute: 100_000 },
+      { name: 'money', per: 'agent', match: { agent: 'poor' }, usdPerDay: 0 },
+    ]
+    const { call } = await start({}, { BZZZ_LLM_LIMITS_FILE: { rules } })
+    const first = await call(chat())
+    expect(first.headers.get('x-ratelimit-limit-requests')).toBe('1')
+    expect(first.headers.get('x-ratelimit-remaining-requests')).toBe('0')
+    expect(Number(first.headers.get('x-ratelimit-remaining-tokens'))).toBeGreaterThan(90_000)
+    const second = await call(chat())
+    expect(second.status).toBe(429)
+    expect(Number(second.headers.get('retry-after'))).toBeGreaterThan(50)
+    expect(Number(second.headers.get('retry-after'))).toBeLessThanOrEqual(61)
+    expect(await second.json()).toMatchObject({ error: { code: 'rate_limit_exceeded' } })
+    const poor = await call(post({ model: 'gpt-test', messages }, { 'bzzz-agent': 'poor' }))
+    expect(poor.status).toBe(429)
+    expect(poor.headers.get('x-should-retry')).toBe('false')
+    expect(await poor.json()).toMatchObject({ error: { code: 'budget_exceeded' } })
+  })
+
+  it('spends a budget by what calls really cost', async () => {
+    // 19 tokens in, 7 of them cached, and 10 out, 4 of them thought: 129 micro-dollars a call.
+    const rules = [{ name: 'day', per: 'project', usdPerDay: 0.004 }]
+    const { call } = await start({}, { BZZZ_LLM_LIMITS_FILE: { rules } })
+    const ask = async () => {
+      const answer = await call(chat({ max_tokens: 100 }))
+      await answer.text()
+      return answer.status
+    }
+    mock.next(failure(400))
+    expect(await ask()).toBe(400)
+    let passed = 0
+    while ((await ask()) === 200) passed += 1
+    const [{ costNanoUsd } = { costNanoUsd: '0' }] = (await untilRows(passed + 1)).slice(1)
+    const affordable = Math.floor(4_000_000 / Number(costNanoUsd))
+    expect(passed).toBeLessThanOrEqual(affordable)
+    // The last ones are refused for what they might cost.
+    expect(passed).toBeGreaterThan(affordable / 2)
+  })
+})
+
+describe('exchanges', () => {
+  let daemon: DaemonClient
+
+  beforeAll(() => {
+    daemon = new DaemonClient({ endpoints: [node.url] })
+  })
+  afterAll(() => daemon.close())
+
+  const read = async (hash: string) => {
+    const answer = await daemon.getBlob(hash, { token })
+    return Buffer.from(await answer.body.arrayBuffer())
+  }
+
+  async function find(address: string) {
+    const [name = '', id] = address.split('#')
+    const resolution = await daemon.resolve(name, { token }).catch(() => null)
+    if (!resolution) return undefined
+    return decodeExchanges(await read(resolution.record.hash)).find((one) => one.id === id)
+  }
+
+  it('are named in the answer and hold what went over the wire', async () => {
+    const { call } = await start()
+    mock.next(events(chatEvents()))
+    const init = chat({ stream: true, stream_options: { include_usage: true } })
+    const answer = await call(init)
+    const address = answer.headers.get('bzzz-exchange') ?? ''
+    const sent = await answer.text()
+    await until(async () => (await find(address)) !== undefined, 'the exchange')
+    const exchange = (await find(address))!
+    expect(exchange).toMatchObject({ outcome: 'complete', upstream: 'main', project: 'apollo' })
+    expect((await read(exchange.request!.hash)).toString()).toBe(init.body)
+    expect((await read(exchange.response!.hash)).toString()).toBe(sent)
+    expect(await untilRows(1)).toMatchObject([{ id: exchange.id, exchange: address }])
+  })
+
+  it('tell of an answer that was cut', async () => {
+    const { call } = await start()
+    mock.next(resetInside(chatEvents().slice(0, 3)))
+    const answer = await call(chat({ stream: true }))
+    await answer.text().catch(() => '')
+    const address = answer.headers.get('bzzz-exchange') ?? ''
+    await until(async () => (await find(address)) !== undefined, 'the exchange')
+    expect(await find(address)).toMatchObject({ outcome: 'cut' })
+  })
+})
