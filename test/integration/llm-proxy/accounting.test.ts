@@ -194,7 +194,11 @@ describe('limits over replicas', () => {
     if (program === undefined) return context.skip('redis-server is not installed')
     const redis = await startRedisServer(program)
     const env = { RATE_LIMIT_RPM: String(LIMIT), BZZZ_LLM_RECORD: 'off', REDIS_URL: redis.url }
-    await exactly(env).finally(() => redis.stop())
+    try {
+      await exactly(env)
+    } finally {
+      await redis.stop()
+    }
   })
 
   it('tells a client of OpenAI how much is left and when to come back', async () => {

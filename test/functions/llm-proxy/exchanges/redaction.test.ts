@@ -84,7 +84,8 @@ describe('recording-rules', () => {
         },
       }),
     )
-    const modes = ['apollo-x', 'apollo-public', 'apollo', 'apollo-private'].map(rules.modeOf)
+    const projects = ['apollo-x', 'apollo-public', 'apollo', 'apollo-private']
+    const modes = projects.map((project) => rules.modeOf(project))
     expect(modes).toEqual(['off', 'full', 'metadata', 'off'])
     expect(parseRecordingRules('{}').modeOf('any')).toBe('full')
   })
