@@ -6,6 +6,7 @@ import { auditCommand } from './commands/audit.ts'
 import { blobCommand } from './commands/blob.ts'
 import { conflictCommands } from './commands/conflicts.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { exchangeCommand } from './commands/exchange.ts'
 import { findCommand } from './commands/find.ts'
 import { dbCommand } from './commands/db.ts'
 import { gcCommand } from './commands/gc.ts'
@@ -22,6 +23,7 @@ import { statusCommand } from './commands/status.ts'
 import { threadCommand } from './commands/thread.ts'
 import { tokenCommand } from './commands/token.ts'
 import { upCommand } from './commands/up.ts'
+import { usageCommand } from './commands/usage.ts'
 import { versionCommand } from './commands/version.ts'
 import { EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, failureText, EXIT_FAILED } from './failure.ts'
 import type { CommandHost } from './host.ts'
@@ -60,6 +62,8 @@ function createProgram(host: CommandHost): Command {
     tokenCommand,
     auditCommand,
     mcpCommand,
+    usageCommand,
+    exchangeCommand,
     migrateCommand,
     dbCommand,
     doctorCommand,

@@ -247,6 +247,12 @@ export class OverloadedError extends Error {
   }
 }
 
+/** What was stored of a model call no longer has its hash, or its cost does not follow from it. */
+export class ExchangeBrokenError extends Error {
+  override readonly name = 'ExchangeBrokenError'
+  readonly code = 'BZZZ_EXCHANGE_BROKEN'
+}
+
 /** A rule of the model calls is used up for now. Nothing was sent on. */
 export class RateLimitExceededError extends Error {
   override readonly name = 'RateLimitExceededError'

@@ -344,6 +344,10 @@ const STARTS: Readonly<Record<string, Meaning>> = {
     means: 'An audit row was changed, removed, added or moved: the message names the first.',
     act: 'Compare with a backup, and find out who may write to the database.',
   },
+  BZZZ_EXCHANGE_BROKEN: {
+    means: 'Something stored of a model call is gone or changed, or its cost is another.',
+    act: 'Each line names what; `bzzz blob` tells which nodes hold a hash.',
+  },
   BZZZ_DATABASE_OLDER: {
     means: 'The database lacks a migration of this release.',
     act: 'Back it up, then run `bzzz db migrate`, or start with `BZZZ_MIGRATE=true`.',

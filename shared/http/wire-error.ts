@@ -98,6 +98,7 @@ export const STATUS_BY_CODE: Readonly<Record<string, number>> = {
   // These stop a process at start; they reach a terminal, not a caller.
   BZZZ_CONFIG_INVALID: 500,
   BZZZ_AUDIT_BROKEN: 500,
+  BZZZ_EXCHANGE_BROKEN: 500,
   BZZZ_DATABASE_NEWER: 500,
   BZZZ_DATABASE_OLDER: 500,
   BZZZ_PORT_IN_USE: 500,

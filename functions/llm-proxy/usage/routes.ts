@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 
+import { requireProject } from '../../../shared/auth/plugin.ts'
 import { list } from '../../../shared/config/env.ts'
 import type { BzzzDatabase } from '../../../shared/db/database.ts'
 import { DatabaseUnavailableError } from '../../../shared/errors.ts'
@@ -37,6 +38,7 @@ const querySchema = z.object({
 export async function usageRoutes(app: FastifyInstance, { db }: UsageRoutesOptions): Promise<void> {
   app.get('/v1/usage', { config: { scope: 'usage:read' } }, async (request) => {
     const { after: offset, ...query } = parseWith(querySchema, request.query)
+    if (query.project !== undefined) requireProject(request, query.project)
     if (!db) throw new DatabaseUnavailableError('Usage is in PostgreSQL, and there is none here.')
     const from = query.from ?? new Date(Date.now() - SINCE_DEFAULT_MS)
     const projects = request.claims?.projects ?? []

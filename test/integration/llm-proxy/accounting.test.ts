@@ -226,20 +226,22 @@ describe('limits over replicas', () => {
     // 19 tokens in, 7 of them cached, and 10 out, 4 of them thought: 129 micro-dollars a call.
     const rules = [{ name: 'day', per: 'project', usdPerDay: 0.004 }]
     const { call } = await start({}, { BZZZ_LLM_LIMITS_FILE: { rules } })
-    const ask = async () => {
-      const answer = await call(chat({ max_tokens: 100 }))
+    const ask = async (tokens: number) => {
+      const answer = await call(chat({ max_tokens: tokens }))
       await answer.text()
       return answer.status
     }
     mock.next(failure(400))
-    expect(await ask()).toBe(400)
+    expect(await ask(100)).toBe(400)
     let passed = 0
-    while ((await ask()) === 200) passed += 1
-    const [{ costNanoUsd } = { costNanoUsd: '0' }] = (await untilRows(passed + 1)).slice(1)
-    const affordable = Math.floor(4_000_000 / Number(costNanoUsd))
-    expect(passed).toBeLessThanOrEqual(affordable)
-    // The last ones are refused for what they might cost.
-    expect(passed).toBeGreaterThan(affordable / 2)
+    while ((await ask(100)) === 200) passed += 1
+    // The last one was refused for what it might have cost, and those before it too.
+    await expect.poll(() => ask(1), { timeout: 30_000 }).toBe(200)
+    while ((await ask(1)) === 200) passed += 1
+    const spent = (await untilRows(passed + 2)).map((row) => Number(row.costNanoUsd))
+    const total = spent.reduce((sum, cost) => sum + cost)
+    expect(total).toBeLessThanOrEqual(4_000_000)
+    expect(total).toBeGreaterThan(2_000_000)
   })
 })
 

@@ -210,6 +210,7 @@ describe('GET /v1/usage', () => {
     for (const query of ['?by=mood', '?by=model,agent,project,day', '?from=yesterday']) {
       expect(await get(query)).toMatchObject({ status: 400 })
     }
+    expect(await get('?project=zeus', ['apollo'])).toMatchObject({ status: 403 })
     const none = await serve(null)
     expect(await none.get('')).toMatchObject({ status: 503 })
   })

@@ -94,6 +94,7 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'GET /v1/node': 'nodes belong to no project',
   'GET /v1/policy/ownership': 'nodes belong to no project',
   'POST /': 'a job is done under the token that submitted it',
+  'GET /v1/usage': 'sums up what the token covers',
   'GET /v1/models': 'names of models belong to no project',
   'GET /v1/models/*': 'names of models belong to no project',
   'GET /:id': 'a job is shown to its owner',
