@@ -33,6 +33,7 @@ import { NodeState } from './nodes/node-state.ts'
 import { Nodes } from './nodes/nodes.ts'
 import { composeQuotas } from './lifetime/compose-quotas.ts'
 import { composeLifetime } from './lifetime/compose.ts'
+import { exchangeRoots } from './lifetime/exchange-roots.ts'
 import { threadRoots } from './lifetime/thread-roots.ts'
 import { composeOwnership } from './ownership/compose.ts'
 import { Ownership } from './ownership/ownership.ts'
@@ -290,7 +291,8 @@ function composeKept(
   },
 ) {
   const { mesh, store, records, contents, roots, clock } = parts
-  const sources = [threadRoots({ records, blobs: contents })]
+  const linked = { records, blobs: contents }
+  const sources = [threadRoots(linked), exchangeRoots(linked)]
   const onDeleted = (hash: string): void => roots.announcer.onDeleted(hash)
   const lifetime = composeLifetime(
     { mesh, store, records, sources, log, registry, clock, onDeleted },

@@ -6,7 +6,7 @@ export function formatUsd(nanoUsd: bigint): string {
   return `${nanoUsd / NANO_PER_USD}.${fraction}`
 }
 
-/** For people: `$12.30`, `$0.000129`; what is left out is less than a hundredth of what is there. */
+/** For people: `$12.30`, `$0.000129`. */
 export function formatMoney(nanoUsd: bigint): string {
   const digits = nanoUsd >= NANO_PER_USD ? 2 : 6
   const unit = 10n ** BigInt(9 - digits)

@@ -1,6 +1,7 @@
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
+import { EXCHANGES_MEDIA_TYPE } from '../../shared/llm/exchange.ts'
 import { THREAD_MEDIA_TYPE } from '../../shared/thread/head.ts'
 import type { Clock } from '../clock.ts'
 import type { RecordStore } from '../records/record-store.ts'
@@ -14,6 +15,8 @@ import {
 import { rootKey } from './keys.ts'
 import type { Provider } from './provider.ts'
 import type { ProviderStore } from './provider-store.ts'
+
+const OFTEN_WRITTEN: ReadonlySet<string> = new Set([THREAD_MEDIA_TYPE, EXCHANGES_MEDIA_TYPE])
 
 export interface RootAnnouncerComponents {
   provider: Pick<Provider, 'provide' | 'withdraw'>
@@ -64,9 +67,9 @@ export class RootAnnouncer implements Startable {
       .finally(() => this.#looking.delete(hash))
   }
 
-  /** A thread has a version for every few messages: only its newest head is announced. */
+  /** These have a version for every few messages or calls: only the newest is announced. */
   #supersede({ hash, mediaType, previous }: AddressRecord): void {
-    if (mediaType !== THREAD_MEDIA_TYPE || previous === null) return
+    if (!OFTEN_WRITTEN.has(mediaType) || previous === null) return
     const before = this.#components.records.byHash(previous)
     if (before && before.hash !== hash) this.#components.provider.withdraw(rootKey(before.hash))
   }

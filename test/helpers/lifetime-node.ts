@@ -4,6 +4,7 @@ import { Registry } from '../../shared/metrics/metrics.ts'
 import { encodeRecord, recordHash, type AddressRecord } from '../../shared/record/record.ts'
 import type { Clock } from '../../p2p-daemon/clock.ts'
 import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
+import { exchangeRoots } from '../../p2p-daemon/lifetime/exchange-roots.ts'
 import { threadRoots } from '../../p2p-daemon/lifetime/thread-roots.ts'
 import { RecordStore } from '../../p2p-daemon/records/record-store.ts'
 import { MemoryStore } from '../../p2p-daemon/store/memory-store.ts'
@@ -47,7 +48,7 @@ export function createLifetimeNode(
   const lifetime = composeLifetime(
     {
       ...{ mesh, store, records, registry, clock, log: createSilentLogger() },
-      sources: [threadRoots({ records, blobs: store })],
+      sources: [threadRoots, exchangeRoots].map((roots) => roots({ records, blobs: store })),
     },
     { pinsFile: ':memory:', candidatesFile: ':memory:', graceMs, periodMs: 0 },
   )

@@ -22,6 +22,7 @@ import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
 import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
 import { composeQuotas } from '../../p2p-daemon/lifetime/compose-quotas.ts'
 import { composeLifetime } from '../../p2p-daemon/lifetime/compose.ts'
+import { exchangeRoots } from '../../p2p-daemon/lifetime/exchange-roots.ts'
 import { threadRoots } from '../../p2p-daemon/lifetime/thread-roots.ts'
 import { composeOwnership } from '../../p2p-daemon/ownership/compose.ts'
 import { Ownership } from '../../p2p-daemon/ownership/ownership.ts'
@@ -105,7 +106,9 @@ export async function startMemoryDaemon(
   const lifetime = composeLifetime(
     {
       ...{ mesh, store, records: records.store, log, registry },
-      sources: [threadRoots({ records: records.store, blobs: replication.blobs })],
+      sources: [threadRoots, exchangeRoots].map((roots) =>
+        roots({ records: records.store, blobs: replication.blobs }),
+      ),
     },
     {
       pinsFile: join(dir, 'pins.db'),
