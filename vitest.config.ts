@@ -67,9 +67,6 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          // Whole clusters start here: one at a time, or the two cores time everything out.
-          maxWorkers: 1,
-          fileParallelism: false,
           testTimeout: E2E_TIMEOUT_MS,
           hookTimeout: E2E_TIMEOUT_MS,
           sequence: { groupOrder: 2 },

@@ -15,9 +15,15 @@ import { killTree, processTree } from './processes.ts'
 
 const PROJECT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** All ports of a plan then lie below those that the kernel gives to outgoing connections. */
-const OFFSET_MIN = 1_000
-const OFFSET_MAX = 20_000
+/**
+ * Where the offsets of a worker of vitest lie. All ports of a plan are then below those that the
+ * kernel gives to outgoing connections, and no port of one worker is one of the other: the ports
+ * of a plan lie within 6,300 of each other.
+ */
+const OFFSETS = [
+  { min: 13_500, max: 20_000 },
+  { min: 1_000, max: 7_000 },
+] as const
 
 /** A cluster that is not gone by then hangs; the promise of `bzzz up` is 5 s. */
 const STOP_TIMEOUT_MS = 30_000
@@ -82,8 +88,9 @@ export async function runCLI(
 
 /** An offset at which every port of a plan is free now. */
 export async function findPortOffset(nodes: number): Promise<number> {
+  const { min, max } = OFFSETS[Number(process.env['VITEST_POOL_ID'] ?? 0) % 2]!
   for (;;) {
-    const offset = OFFSET_MIN + Math.floor(Math.random() * (OFFSET_MAX - OFFSET_MIN))
+    const offset = min + Math.floor(Math.random() * (max - min))
     const functions = { mcp: 3001, llm: 3002, resolve: 3003 }
     try {
       await checkPorts(planPorts({ nodes, offset, functions }), '127.0.0.1')
@@ -167,8 +174,11 @@ async function servicesOf(dataDir: string) {
     await query(DATABASE_URL, `create database ${name}`)
   }
   const url = Object.assign(new URL(DATABASE_URL), { pathname: `/${name}` }).href
+  // One of Redis' sixteen databases, eight for each worker: clusters side by side share no queue.
+  const at = (Number(process.env['VITEST_POOL_ID'] ?? 0) % 2) * 8 + (databases.size % 8)
+  const redis = REDIS_URL && Object.assign(new URL(REDIS_URL), { pathname: `/${at}` }).href
   return {
-    env: { DATABASE_URL: url, ...(REDIS_URL && { REDIS_URL }) },
+    env: { DATABASE_URL: url, ...(redis && { REDIS_URL: redis }) },
     // Whoever started first drops it, as the disposal comes in reverse.
     drop: async () => {
       if (known) return
