@@ -39,6 +39,7 @@ export function tokenCommand(program: Command, host: CommandHost): void {
     .option('--role <role>', `one of ${ROLE_NAMES.join(', ')}`, parseRole, 'agent')
     .option('--scope <scope...>', 'only these scopes of the role', parseScope)
     .option('--project <pattern...>', 'only these projects, such as apollo or apollo-*')
+    .option('--audience <url>', 'only for this resource, such as the MCP endpoint')
     .option(
       '--expires <duration>',
       'such as 12h or 90d',

@@ -80,10 +80,13 @@ export class StdioBridge {
     const cancelling = new AbortController()
     if (id !== undefined) this.#inFlight.set(id, cancelling)
     const either = AbortSignal.any([signal, cancelling.signal])
+    let isAnswered = id === undefined
     try {
       for await (const answer of this.#endpoint.send(message, either)) {
+        isAnswered ||= (answer as Message).id === id
         this.#stdout.write(serializeMessage(answer as JSONRPCMessage))
       }
+      if (!isAnswered) this.#say(id, INTERNAL, 'The answer was cut off.')
     } catch (error) {
       // Nobody waits for what was cancelled, nor for the answer to a notification.
       if (either.aborted || id === undefined) return

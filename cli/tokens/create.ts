@@ -18,6 +18,7 @@ export interface CreateOptions {
   role: Role
   scope?: Scope[]
   project?: string[]
+  audience?: string
   expires: number
 }
 
@@ -27,7 +28,7 @@ export async function createTokenCommand(
   layout: DataLayout,
   options: CreateOptions,
 ): Promise<void> {
-  const { subject, role, scope, expires } = options
+  const { subject, role, scope, audience, expires } = options
   const privateKey = await findPrivateKey(layout)
   const beyond = scope?.find((name) => !ROLES[role].includes(name))
   if (beyond) throw new InvalidRequestError(`The role ${role} does not have the scope ${beyond}.`)
@@ -38,6 +39,7 @@ export async function createTokenCommand(
     lifetimeSeconds: Math.floor(expires / 1000),
     ...(scope && { scopes: scope }),
     ...(project && { projects: project }),
+    ...(audience !== undefined && { audience }),
   })
   await keepRecord(host, layout, issuedToken(token))
   host.stdout.write(`${token}\n`)
