@@ -6,7 +6,13 @@ import { pipeline } from 'node:stream/promises'
 
 import { hashBytes } from '../../shared/blob/hash.ts'
 import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
-import { HashMismatchError, ImportNotFoundError, ImportStateError } from '../../shared/errors.ts'
+import {
+  HashMismatchError,
+  ImportNotFoundError,
+  ImportStateError,
+  RemoteError,
+} from '../../shared/errors.ts'
+import { concurrently } from '../../shared/thread/concurrently.ts'
 import { followChunk, type StoredEntry } from '../../shared/v1/stored-chunk.ts'
 import { findConnection } from '../client/connection.ts'
 import { findMigrate, type ChunkJSON, type UndoJSON } from '../client/migrate-client.ts'
@@ -19,8 +25,8 @@ export interface ImportOptions {
   data?: string
 }
 
-/** Blobs fetched at once. */
-const READS_AT_ONCE_MAX = 24
+/** Entries fetched in one answer. */
+const PAGE_ENTRIES = 250
 
 const IMPORT_ID = /^[0-9a-f]{32}$/
 
@@ -56,7 +62,7 @@ export async function showReport(
   const { report, reportAddress, state } = await client.get(await importId(host, paths))
   if (report === null) throw new ImportStateError(`There is no report: the import is ${state}.`)
   await withDaemon(host, options, async (read) => {
-    const text = (await read(report)).toString()
+    const text = String((await read([report]))[0])
     const what = { address: reportAddress, hash: report, report: JSON.parse(text) as object }
     host.stdout.write(`${JSON.stringify(what, null, options.json ? undefined : 2)}\n`)
   })
@@ -120,21 +126,31 @@ export async function exportImport(
   })
 }
 
-type ReadBlob = (hash: string) => Promise<Buffer>
+type ReadBlobs = (hashes: readonly string[]) => Promise<Buffer[]>
 
 async function withDaemon(
   host: CommandHost,
   options: ImportOptions,
-  use: (read: ReadBlob) => Promise<void>,
+  use: (read: ReadBlobs) => Promise<void>,
 ): Promise<void> {
   const { nodes, token } = await findConnection(host, options.data)
   const daemon = new DaemonClient({ endpoints: nodes.map(({ http }) => http) })
   try {
-    await use(async (hash) => {
-      const { body } = await daemon.getBlob(hash, { token, signal: host.signal })
+    const call = { token, signal: host.signal }
+    const one = async (hash: string) => {
+      const { body } = await daemon.getBlob(hash, call)
       const bytes = Buffer.from(await body.arrayBuffer())
       if (hashBytes(bytes) !== hash) throw new HashMismatchError(`${hash} arrived changed.`)
       return bytes
+    }
+    await use(async (hashes) => {
+      try {
+        return (await daemon.getBlobs(hashes, call)).blobs
+      } catch (error) {
+        if (!(error instanceof RemoteError) || error.status !== 413) throw error
+        // One of them is large: each by itself, one after the other, so that memory has a bound.
+        return concurrently(hashes, 1, one)
+      }
     })
   } finally {
     await daemon.close()
@@ -143,12 +159,12 @@ async function withDaemon(
 
 async function fetchAll(
   entries: readonly { position: number; hash: string; blob: string }[],
-  read: ReadBlob,
+  read: ReadBlobs,
 ): Promise<StoredEntry[]> {
   const stored: StoredEntry[] = []
-  for (let from = 0; from < entries.length; from += READS_AT_ONCE_MAX) {
-    const some = entries.slice(from, from + READS_AT_ONCE_MAX)
-    const bytes = await Promise.all(some.map(({ blob }) => read(blob)))
+  for (let from = 0; from < entries.length; from += PAGE_ENTRIES) {
+    const some = entries.slice(from, from + PAGE_ENTRIES)
+    const bytes = await read(some.map(({ blob }) => blob))
     some.forEach(({ position, hash }, place) => {
       stored.push({ position, hash, bytes: bytes[place]! })
     })

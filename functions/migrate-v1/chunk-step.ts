@@ -5,7 +5,7 @@ import { HashMismatchError, InvalidChunkError } from '../../shared/errors.ts'
 import { readChunk, type ChunkEntry } from '../../shared/v1/chunk.ts'
 import { conversationOf, type Conversation } from '../../shared/v1/conversation.ts'
 import { readBlob } from './blob-reader.ts'
-import { MESSAGE_ID_CHARS_MAX } from './constants.ts'
+import { MESSAGE_ID_CHARS_MAX, PUT_ENTRIES } from './constants.ts'
 import type { EntryStore, IndexedEntry } from './entry-store.ts'
 import type { ChunkName, ImportStore } from './import-store.ts'
 
@@ -60,8 +60,11 @@ export class ChunkStep {
     const hashes = entries.map(({ entry }) => hashBytes(entry.bytes))
     const small = entries.filter(({ entry }) => entry.bytes.length <= BATCH_BLOB_BYTES_MAX)
     const stored: string[] = []
-    for (const batch of splitBatches(small.map(({ entry }) => entry.bytes))) {
-      stored.push(...(await daemon.putBlobs(batch, options)).map(({ hash }) => hash))
+    for (let from = 0; from < small.length; from += PUT_ENTRIES) {
+      const some = small.slice(from, from + PUT_ENTRIES).map(({ entry }) => entry.bytes)
+      for (const batch of splitBatches(some)) {
+        stored.push(...(await daemon.putBlobs(batch, options)).map(({ hash }) => hash))
+      }
     }
     for (const { entry } of entries) {
       const { bytes } = entry

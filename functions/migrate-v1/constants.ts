@@ -14,8 +14,12 @@ export const APPEND_ENTRIES = 250
 /** Threads of one job that are written at once: each has its own record. */
 export const THREADS_AT_ONCE_MAX = 4
 
-/** Blobs fetched at once while a chunk is verified. */
-export const READS_AT_ONCE_MAX = 24
+/** Entries fetched in one answer while a chunk is verified, and answers on their way at once. */
+export const PAGE_ENTRIES = 250
+export const PAGES_AT_ONCE_MAX = 2
+
+/** Entries stored in one request: so many copies are on their way to other nodes at once. */
+export const PUT_ENTRIES = 250
 
 /** What a caller may send at once: chunks and set-aside records of an import. */
 export const REGISTER_ITEMS_MAX = 500

@@ -1,13 +1,15 @@
+import { BATCH_BLOB_BYTES_MAX, fitsBatch } from '../../shared/blob/batch.ts'
 import type { CallOptions, DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import { concurrently } from '../../shared/thread/concurrently.ts'
 import { followChunk, type StoredEntry } from '../../shared/v1/stored-chunk.ts'
 import { readBlobFrom } from './blob-reader.ts'
-import { READS_AT_ONCE_MAX } from './constants.ts'
+import { PAGE_ENTRIES, PAGES_AT_ONCE_MAX } from './constants.ts'
 import type { EntryStore, IndexedEntry } from './entry-store.ts'
 import type { ChunkName, ImportStore } from './import-store.ts'
 
 export interface VerifyStepComponents {
   /** Another node than the one that entries were written through, where there is one. */
-  daemon: Pick<DaemonClient, 'getBlob'>
+  daemon: Pick<DaemonClient, 'getBlob' | 'getBlobs'>
   imports: Pick<ImportStore, 'chunk' | 'setVerified'>
   entries: Pick<EntryStore, 'ofChain'>
 }
@@ -43,17 +45,34 @@ export class VerifyStep {
     options: CallOptions,
   ): Promise<StoredEntry[]> {
     const { daemon } = this.#components
-    const contents: Buffer[] = []
-    let next = 0
-    const work = async () => {
-      for (let index = next++; index < rows.length; index = next++) {
-        options.signal?.throwIfAborted()
-        const read = await readBlobFrom(daemon, rows[index]!.blob, options)
-        contents[index] = read.bytes
-        servedBy.add(read.servedBy)
+    const pages = pagesOf(rows)
+    const read = await concurrently(pages, PAGES_AT_ONCE_MAX, async (page) => {
+      const [first] = page
+      if (page.length === 1 && first!.sizeBytes > BATCH_BLOB_BYTES_MAX) {
+        const { bytes, servedBy: node } = await readBlobFrom(daemon, first!.blob, options)
+        servedBy.add(node)
+        return [bytes]
       }
-    }
-    await Promise.all(Array.from({ length: READS_AT_ONCE_MAX }, work))
-    return rows.map(({ position, hash }, index) => ({ position, hash, bytes: contents[index]! }))
+      const hashes = page.map(({ blob }) => blob)
+      const { blobs, servedBy: node } = await daemon.getBlobs(hashes, options)
+      servedBy.add(node)
+      return blobs
+    })
+    const bytes = read.flat()
+    return pages
+      .flat()
+      .map(({ position, hash }, index) => ({ position, hash, bytes: bytes[index]! }))
   }
+}
+
+/** Pages that each fit one answer; an entry that fits none is a page of its own. */
+function pagesOf(rows: readonly IndexedEntry[]): IndexedEntry[][] {
+  const small = rows.filter(({ sizeBytes }) => sizeBytes <= BATCH_BLOB_BYTES_MAX)
+  const large = rows.filter(({ sizeBytes }) => sizeBytes > BATCH_BLOB_BYTES_MAX)
+  const pages = Array.from({ length: Math.ceil(small.length / PAGE_ENTRIES) }, (_, page) =>
+    small.slice(page * PAGE_ENTRIES, (page + 1) * PAGE_ENTRIES),
+  ).flatMap((page) =>
+    fitsBatch(page.map(({ sizeBytes }) => sizeBytes)) ? [page] : page.map((row) => [row]),
+  )
+  return [...pages, ...large.map((row) => [row])]
 }

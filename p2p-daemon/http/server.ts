@@ -12,6 +12,7 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import { agentRoutes, type AgentRoutesOptions } from './agents.ts'
 import { addressRoutes, type AddressRoutesOptions } from './addresses.ts'
 import { announceRoutes, type AnnounceRoutesOptions } from './announce.ts'
+import { blobBatchReadRoutes, type BlobBatchReadRoutesOptions } from './blob-batch-read.ts'
 import { blobBatchRoutes, type BlobBatchRoutesOptions } from './blob-batch.ts'
 import { blobRoutes, type BlobRoutesOptions } from './blobs.ts'
 import { eventRoutes, type EventRoutesOptions } from './events.ts'
@@ -31,6 +32,7 @@ export interface HttpServerComponents extends ServiceComponents {
   auth: AuthComponents
   routes: BlobRoutesOptions &
     BlobBatchRoutesOptions &
+    BlobBatchReadRoutesOptions &
     AddressRoutesOptions &
     AnnounceRoutesOptions &
     SearchRoutesOptions &
@@ -79,6 +81,7 @@ export class HttpServer implements Startable {
     await app.register(authPlugin, auth)
     await app.register(blobRoutes, routes)
     await app.register(blobBatchRoutes, routes)
+    await app.register(blobBatchReadRoutes, routes)
     await app.register(addressRoutes, routes)
     await app.register(announceRoutes, routes)
     await app.register(searchRoutes, routes)

@@ -2,8 +2,9 @@ import { Readable } from 'node:stream'
 
 import { Pool, type Dispatcher } from 'undici'
 
-import { BLOB_BATCH_MEDIA_TYPE, encodeBatch } from '../blob/batch.ts'
-import { DaemonUnavailableError, type RemoteError } from '../errors.ts'
+import { BLOB_BATCH_MEDIA_TYPE, decodeBatch, encodeBatch } from '../blob/batch.ts'
+import { hashBytes } from '../blob/hash.ts'
+import { DaemonUnavailableError, HashMismatchError, type RemoteError } from '../errors.ts'
 import { fromWireError } from '../http/wire-error.ts'
 import type { RecordJSON } from '../record/record.ts'
 
@@ -156,6 +157,28 @@ export class DaemonClient {
       body: () => body,
     })
     return items
+  }
+
+  /**
+   * Many small blobs in one answer, hashed again here, in the order of their hashes.
+   * @throws HashMismatchError, RemoteError (BZZZ_BLOB_NOT_FOUND for any of them)
+   */
+  async getBlobs(
+    hashes: readonly string[],
+    options: CallOptions,
+  ): Promise<{ blobs: Buffer[]; servedBy: string }> {
+    const answer = await this.#call({
+      ...options,
+      method: 'POST',
+      path: '/v1/blobs/batch/read',
+      headers: { 'content-type': 'application/json' },
+      body: () => JSON.stringify({ hashes }),
+    })
+    const blobs = decodeBatch(Buffer.from(await answer.body.arrayBuffer()))
+    if (!hashes.every((hash, index) => blobs[index] && hashBytes(blobs[index]) === hash)) {
+      throw new HashMismatchError('The blobs arrived changed.')
+    }
+    return { blobs, servedBy: String(answer.headers['bzzz-served-by'] ?? '') }
   }
 
   /**

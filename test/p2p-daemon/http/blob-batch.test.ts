@@ -38,6 +38,34 @@ async function post(body: Uint8Array, headers: Record<string, string> = {}) {
   return { status: answer.status, code: error?.code }
 }
 
+describe('POST /v1/blobs/batch/read', () => {
+  it('answers blobs in the order of their hashes, hashed again', async () => {
+    const blobs = [...texts(50, 'read'), Buffer.alloc(0), Buffer.alloc(100_000, 7)]
+    await client.putBlobs(blobs, { token })
+    const hashes = blobs.map(hashBytes).toReversed()
+    const answer = await client.getBlobs([...hashes, hashes[3]!], { token })
+    expect(answer.blobs.map(hashBytes)).toEqual([...hashes, hashes[3]])
+    expect(answer.servedBy).toBe(daemon.peerId)
+  })
+
+  it('answers nothing when one is nowhere, or all are too much', async () => {
+    const [blob] = texts(1, 'alone')
+    await client.putBlobs([blob!], { token })
+    const gone = hashBytes(Buffer.from('nowhere'))
+    await expect(client.getBlobs([hashBytes(blob!), gone], { token })).rejects.toMatchObject({
+      code: 'BZZZ_BLOB_NOT_FOUND',
+    })
+    const large = Buffer.alloc(1 << 20, 1)
+    await client.putBlobs([large], { token })
+    const hash = hashBytes(large)
+    const many = Array.from({ length: 17 }, () => hash)
+    await expect(client.getBlobs(many, { token })).rejects.toMatchObject({
+      code: 'BZZZ_BODY_TOO_LARGE',
+    })
+    await expect(client.getBlobs(['nonsense'], { token })).rejects.toMatchObject({ status: 400 })
+  })
+})
+
 describe('POST /v1/blobs/batch', () => {
   it('stores every blob and answers for each in order', async () => {
     const blobs = [...texts(100, 'first'), Buffer.alloc(0), Buffer.from('first 3')]

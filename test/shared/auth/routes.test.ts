@@ -77,6 +77,7 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'POST /async-function/*': 'the function checks the token once more when it is called',
   'GET /v1/blobs/:hash': 'who knows a hash may read it',
   'HEAD /v1/blobs/:hash': 'who knows a hash may read it',
+  'POST /v1/blobs/batch/read': 'who knows a hash may read it',
   'PUT /v1/pins/:hash': 'keeps what one knows the hash of',
   'GET /v1/pins/:hash': 'tells of what one knows the hash of',
   'POST /v1/blobs/retain': 'keeps what one knows the hash of',
