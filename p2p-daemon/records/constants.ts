@@ -59,6 +59,9 @@ export const ANNOUNCE_ALL_PAUSE_MS = 1_000
 /** Records written to Postgres in one statement. */
 export const INDEX_BATCH_RECORDS = 200
 
+/** After a batch that was not full, before the next: a search lags behind by so much. */
+export const INDEX_PAUSE_MS = 100
+
 /** The indexer looks for new records this often even when nobody woke it. */
 export const INDEX_INTERVAL_MS = 5_000
 

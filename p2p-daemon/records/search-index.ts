@@ -5,7 +5,12 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { parseAddress } from '../../shared/address/address.ts'
 import { recordHash, type AddressRecord } from '../../shared/record/record.ts'
-import { INDEX_BACKOFF_MS_MAX, INDEX_BATCH_RECORDS, INDEX_INTERVAL_MS } from './constants.ts'
+import {
+  INDEX_BACKOFF_MS_MAX,
+  INDEX_BATCH_RECORDS,
+  INDEX_INTERVAL_MS,
+  INDEX_PAUSE_MS,
+} from './constants.ts'
 import type { RecordStore } from './record-store.ts'
 
 export interface SearchIndexComponents {
@@ -64,6 +69,7 @@ export class SearchIndex implements Startable {
         this.#state = 'up'
         failures = 0
         if (written === 0) await this.#idle(INDEX_INTERVAL_MS, signal)
+        else if (written < INDEX_BATCH_RECORDS) await this.#pause(signal)
       } catch (error) {
         if (this.#state !== 'down') {
           this.#components.log.warn({ err: error }, 'search index cannot reach the database')
@@ -82,6 +88,11 @@ export class SearchIndex implements Startable {
     const paused = sleep(ms, undefined, { signal: AbortSignal.any([signal, timer.signal]) })
     await Promise.race([woken, paused.catch(() => undefined)])
     timer.abort()
+  }
+
+  /** What comes next goes together: a busy address has a version every few milliseconds. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    await sleep(INDEX_PAUSE_MS, undefined, { signal }).catch(() => undefined)
   }
 
   async #writeBatch(): Promise<number> {

@@ -32,6 +32,9 @@ export const COMMIT_BYTES_MAX = 8 * 1024 * KiB
 /** Calls that wait for one thread; an agent sends its next when the last was answered. */
 export const WAITING_APPENDS_MAX = 4_096
 
+/** A version is worth this wait for the calls of those who were just answered. */
+export const GATHER_MS_MAX = 2
+
 /** Longest time for one version: the blobs and the record on a quorum of busy disks. */
 export const COMMIT_TIMEOUT_MS = 60_000
 

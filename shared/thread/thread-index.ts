@@ -136,6 +136,37 @@ export class ThreadIndex {
     )
   }
 
+  /**
+   * As `apply` of one version whose outcome is known, in one statement: `next` is what the thread is
+   * after it. False where the index is not at `after`, and then nothing was done.
+   */
+  async advance(
+    next: IndexedThread,
+    { messages, timestamp }: Pick<ThreadVersion, 'messages' | 'timestamp'>,
+    after: string,
+  ): Promise<boolean> {
+    const { address, record, version, frontier } = next
+    const { rows } = await reached(() =>
+      sql<{ id: string }>`
+        with thread as (
+          update threads set version = ${version}, record = ${record},
+            ends = ${[...frontier.ends]}, seq = ${frontier.seq}, messages = ${next.messages},
+            updated_at = ${new Date(timestamp)}
+          where address = ${address} and record = ${after} returning id
+        ), versions as (
+          insert into thread_versions (record, thread_id, version)
+          select ${record}, id, ${version}::bigint from thread
+        ), added as (
+          insert into thread_messages
+            (thread_id, seq, hash, role, author, created_at, key, body, search)
+          select thread.id, given.* from thread, ${rowsOf(messages)}
+          on conflict do nothing
+        )
+        select id from thread`.execute(this.#db),
+    )
+    return rows.length > 0
+  }
+
   /** Forgets a thread, so that it is read from the blobs anew. Forks of it stay forks. */
   async forget(address: string): Promise<void> {
     await reached(() =>
@@ -234,18 +265,25 @@ async function birth(transaction: BzzzDatabase, head: ThreadHead) {
   }
 }
 
-/** One statement whose text is always the same. Returns the hashes that are new. */
+/** Returns the hashes that are new. */
 async function insertMessages(
   transaction: BzzzDatabase,
   threadId: string,
   messages: readonly IndexedMessage[],
 ): Promise<Set<string>> {
   if (messages.length === 0) return new Set()
-  const column = <T>(of: (message: IndexedMessage) => T): T[] => messages.map(of)
   const { rows } = await sql<{ hash: string }>`
     insert into thread_messages
       (thread_id, seq, hash, role, author, created_at, key, body, search)
-    select ${threadId}::bigint, seq, hash, role, author, created_at, key, body,
+    select ${threadId}::bigint, given.* from ${rowsOf(messages)}
+    on conflict do nothing returning hash`.execute(transaction)
+  return new Set(rows.map(({ hash }) => hash))
+}
+
+/** Messages as rows of a statement whose text is always the same. */
+function rowsOf(messages: readonly IndexedMessage[]) {
+  const column = <T>(of: (message: IndexedMessage) => T): T[] => messages.map(of)
+  return sql`(select seq, hash, role, author, created_at, key, body,
       to_tsvector('simple', searched)
     from unnest(
       ${column(({ message }) => message.seq)}::bigint[],
@@ -256,9 +294,7 @@ async function insertMessages(
       ${column(({ message }) => message.key ?? null)}::text[],
       ${column(({ body }) => body)}::text[],
       ${column(({ searched }) => searched)}::text[]
-    ) as given (seq, hash, role, author, created_at, key, body, searched)
-    on conflict do nothing returning hash`.execute(transaction)
-  return new Set(rows.map(({ hash }) => hash))
+    ) as message (seq, hash, role, author, created_at, key, body, searched)) as given`
 }
 
 export function select(db: BzzzDatabase) {

@@ -4,7 +4,12 @@ import type { RecordJSON } from '../record/record.ts'
 import { itemsOf, planAppend, type AppendPlan } from './append-plan.ts'
 import { AppendQueue, type Appended, type WaitingAppend } from './append-queue.ts'
 import { isConflict, type CatchUp, type CaughtUp } from './catch-up.ts'
-import { COMMIT_ATTEMPTS_MAX, COMMIT_TIMEOUT_MS, HEAD_FRESH_MS } from './constants.ts'
+import {
+  COMMIT_ATTEMPTS_MAX,
+  COMMIT_TIMEOUT_MS,
+  GATHER_MS_MAX,
+  HEAD_FRESH_MS,
+} from './constants.ts'
 import { frontierAfter, placeMessages, type PlacedMessage } from './dag.ts'
 import { encodeHead, headHash, THREAD_MEDIA_TYPE, type ThreadHead } from './head.ts'
 import type { ThreadDaemon } from './thread-blobs.ts'
@@ -74,13 +79,26 @@ export class ThreadWriter {
   async #run(): Promise<void> {
     // Those that come in the same turn go together.
     await Promise.resolve()
-    while (this.#queue.length > 0) {
+    for (let before = 0; this.#queue.length > 0;) {
+      await this.#gather(before)
       const calls = this.#queue.take()
+      before = calls.length
       if (calls.length > 0) await this.#commit(calls)
-      // Who was answered by the last index transaction may have more.
-      if (this.#queue.length === 0) await this.#indexing
+      if (this.#queue.length >= before) continue
+      // Who is answered by the index transaction soon has more to say, and that goes together.
+      await this.#indexing
+      await this.#gather(before)
     }
     this.#running = undefined
+  }
+
+  /**
+   * Waits a moment for as many as wrote the last version: they were answered together, and come
+   * back one by one. A lone writer waits for nobody.
+   */
+  async #gather(calls: number): Promise<void> {
+    const untilMs = performance.now() + GATHER_MS_MAX
+    while (this.#queue.length < calls && performance.now() < untilMs) await nextTurn()
   }
 
   /** Sees to it that everybody is answered, whatever happens. */
@@ -229,9 +247,11 @@ export class ThreadWriter {
     try {
       if (placed.length > 0) {
         const after = base.thread.record
-        const row =
-          (await index.apply(this.#address, [version], { after })) ??
-          (await catchUp.bring(this.#address, options)).thread
+        let row = thread
+        if (!(await index.advance(thread, version, after))) {
+          const applied = await index.apply(this.#address, [version], { after })
+          row = applied ?? (await catchUp.bring(this.#address, options)).thread
+        }
         this.#forgetKeys(row)
         // Something came from elsewhere that the next message has to follow, too.
         if (!isSameFrontier(row, thread) && this.#known) this.#known.atMs = -Infinity
@@ -251,6 +271,10 @@ export class ThreadWriter {
       if (known.version <= version) this.#unindexed.delete(key)
     }
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function headOf(

@@ -55,6 +55,7 @@ export class Verification {
   readonly #address: string
   readonly #options: VerifyOptions
   readonly #records = new Set<string>()
+  readonly #heads = new Set<string>()
   /** Messages that were found good, and those that the fork begins with. */
   readonly #seqs = new Map<string, number>()
   readonly #report: VerifyReport
@@ -98,6 +99,9 @@ export class Verification {
     if (record.mediaType !== THREAD_MEDIA_TYPE) return
     const { version } = record
     this.#report.versions += 1
+    // A version that settles a fork names the head of one of its sides again.
+    if (this.#heads.has(record.hash)) return
+    this.#heads.add(record.hash)
     const head = await this.#sound('head', record.hash, version, (hash) =>
       this.#components.blobs.head(hash, this.#options),
     )

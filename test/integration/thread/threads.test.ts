@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
+import type { RecordJSON } from '../../../shared/record/record.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
 import type { OpenDatabase } from '../../../shared/db/database.ts'
@@ -11,9 +12,12 @@ import {
 } from '../../../shared/errors.ts'
 import { MiB } from '../../../shared/limits.ts'
 import { CONTENT_INLINE_BYTES_MAX } from '../../../shared/thread/constants.ts'
+import { placeMessages } from '../../../shared/thread/dag.ts'
+import { decodeHead, encodeHead, THREAD_MEDIA_TYPE } from '../../../shared/thread/head.ts'
 import { messageHash } from '../../../shared/thread/message.ts'
 import type { NewMessage } from '../../../shared/thread/new-message.ts'
 import { Threads } from '../../../shared/thread/threads.ts'
+import { makeRecord } from '../../helpers/record.ts'
 import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 
@@ -186,6 +190,79 @@ describe('threads', () => {
     ])
     const contents = (await readAll(address)).map(({ content }) => content)
     expect(new Set(contents)).toEqual(new Set(['x', 'y']))
+  })
+})
+
+describe('a thread after a partition', () => {
+  /** The other side of a partition: a version that follows on `before` as another one does. */
+  async function otherSide(before: RecordJSON, content: string): Promise<string> {
+    const head = decodeHead(await bytesOf(before.hash))
+    const plain = { role: 'user' as const, author: 'other', content, refs: [] }
+    const unplaced = { ...plain, createdAt: '2026-11-23T18:00:00.000Z' }
+    const [placed] = placeMessages(head.thread, head, [unplaced])
+    const { hash, message, bytes } = placed!
+    const next = { ...head, ends: [hash], seq: message.seq, count: head.count + 1, added: [hash] }
+    const [, stored] = await client.putBlobs([bytes, encodeHead(next)], { token })
+    daemon.records.add(
+      makeRecord({
+        address: head.thread,
+        version: before.version + 1,
+        previous: before.record,
+        hash: stored!.hash,
+        sizeBytes: stored!.size,
+        mediaType: THREAD_MEDIA_TYPE,
+      }),
+    )
+    return hash
+  }
+
+  async function bytesOf(hash: string): Promise<Buffer> {
+    const { body } = await client.getBlob(hash, { token })
+    return Buffer.from(await body.arrayBuffer())
+  }
+
+  it('has the messages of both sides, and the next one follows both', async () => {
+    const address = await newThread()
+    await threads.append(address, [say('before')], options())
+    const { record } = await client.resolve(address, { token })
+    const { items } = await threads.append(address, [say('this side')], options())
+    const other = await otherSide(record, 'that side')
+    expect((await client.resolve(address, { token })).forks).toBe(1)
+    // A replica that was not there: what it remembers of the thread is nothing.
+    await (await postgresPeer()).append(address, [say('after')], options())
+    const messages = await readAll(address)
+    const contents = messages.map(({ content }) => content)
+    expect(new Set(contents.slice(1, 3))).toEqual(new Set(['this side', 'that side']))
+    expect([contents[0], contents[3]]).toEqual(['before', 'after'])
+    const both = [items[0]!.hash, other].toSorted((a, b) => (a < b ? -1 : 1))
+    expect(messages[3]).toMatchObject({ seq: 3, parents: both })
+    expect((await client.resolve(address, { token })).forks).toBe(0)
+    const report = await threads.verify(address, { token })
+    expect(report).toMatchObject({ whole: true, messages: 4, ends: [messages[3]!.hash] })
+    // The writer from before the partition goes on behind all of it.
+    await threads.append(address, [say('and on')], options())
+    expect((await readAll(address)).at(-1)).toMatchObject({ seq: 4, parents: [messages[3]!.hash] })
+    const empty = await postgres.openMigrated()
+    const anew = new Threads({ daemon: client, db: empty.db })
+    expect(await readAll(address, anew)).toEqual(await readAll(address))
+  })
+
+  it('has them all, too, when somebody settled the fork without looking', async () => {
+    const address = await newThread()
+    await threads.append(address, [say('before')], options())
+    const { record } = await client.resolve(address, { token })
+    await threads.append(address, [say('this side')], options())
+    const other = await otherSide(record, 'that side')
+    await client.merge(
+      address,
+      { pick: (await client.resolve(address, { token })).record.record },
+      { token },
+    )
+    await (await postgresPeer()).append(address, [say('after')], options())
+    const messages = await readAll(address)
+    expect(messages).toHaveLength(4)
+    expect(messages[3]!.parents).toContain(other)
+    expect(await threads.verify(address, { token })).toMatchObject({ whole: true, messages: 4 })
   })
 })
 
