@@ -11,7 +11,7 @@ const PAGE_MESSAGES = 50
 /** Longest median of a page, wherever in the thread it lies. */
 const PROMISED_MS = 20
 
-/** A page somewhere in a long thread, over HTTP; beside what is promised, and a page of a short one. */
+/** A page somewhere in a long thread, over HTTP: beside what is promised and a short thread. */
 export async function run(): Promise<Row[]> {
   const stage = await startStage(1)
   try {

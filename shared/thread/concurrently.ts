@@ -1,4 +1,7 @@
-/** Does the same with every item, so many at once, and gives the results in the order of items. */
+/**
+ * Does the same with every item, so many at once, and gives the results in the order of items. With
+ * the first that fails no more are begun.
+ */
 export async function concurrently<T, R>(
   items: readonly T[],
   atOnceMax: number,
@@ -10,7 +13,12 @@ export async function concurrently<T, R>(
     while (next < items.length) {
       const index = next
       next += 1
-      results[index] = await work(items[index]!)
+      try {
+        results[index] = await work(items[index]!)
+      } catch (error) {
+        next = items.length
+        throw error
+      }
     }
   }
   await Promise.all(Array.from({ length: Math.min(atOnceMax, items.length) }, worker))

@@ -142,6 +142,13 @@ export function decodeCanonical<T>(
   }
 }
 
+/** The project of a thread's name: whose limit counts. */
+export function projectOf(thread: string): string {
+  const address = parseAddress(thread)
+  if (address.kind !== 'semantic') throw new InvalidAddressError('A thread has a name, no hash.')
+  return address.project
+}
+
 /** Whether a thread can have this name: a semantic address in its canonical text. */
 export function isThreadName(name: string): boolean {
   try {

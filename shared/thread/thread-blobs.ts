@@ -1,6 +1,11 @@
 import { createHasher, hashBytes } from '../blob/hash.ts'
 import type { CallOptions, DaemonClient } from '../daemon/daemon-client.ts'
-import { BodyTooLargeError, HashMismatchError, RemoteError } from '../errors.ts'
+import {
+  BodyTooLargeError,
+  HashMismatchError,
+  InvalidMessageError,
+  RemoteError,
+} from '../errors.ts'
 import type { RecordJSON } from '../record/record.ts'
 import { concurrently } from './concurrently.ts'
 import {
@@ -60,19 +65,21 @@ export class ThreadBlobs {
 
   /** A version of a head with everything that the index wants to know of it. */
   async version(record: RecordJSON, options: ReadOptions): Promise<ThreadVersion | undefined> {
-    const head = await this.#sound(record.hash, options, () => this.head(record.hash, options))
+    const head = await this.#sound(record.hash, options, async () =>
+      belongs(record.address, await this.head(record.hash, options)),
+    )
     if (!head) return undefined
     const messages = await concurrently(head.added, BLOBS_READ_AT_ONCE_MAX, (hash) =>
-      this.#sound(hash, options, () => this.#indexed(hash, options)),
+      this.#sound(hash, options, () => this.#indexed(record.address, hash, options)),
     )
     const { version, timestamp } = record
     const there = messages.filter((message) => message !== undefined)
     return { record: record.record, version, timestamp, head, messages: there }
   }
 
-  async #indexed(hash: string, options: ReadOptions): Promise<IndexedMessage> {
+  async #indexed(thread: string, hash: string, options: ReadOptions): Promise<IndexedMessage> {
     const bytes = await this.#read(hash, MESSAGE_BYTES_MAX, options)
-    const message = decodeMessage(bytes)
+    const message = belongs(thread, decodeMessage(bytes))
     const content = await this.#searchable(message, options)
     return { hash, message, body: bytes.toString(), searched: searchedText(message, content) }
   }
@@ -85,7 +92,10 @@ export class ThreadBlobs {
     return this.#sound(contentHash, options, () => this.content(contentHash, options))
   }
 
-  /** Undefined for a damaged blob, where the caller wants to know of it and go on. */
+  /**
+   * Undefined for a damaged blob, where the caller wants to know of it and go on; and for what never
+   * was a message or a head of this thread, which is nobody's loss.
+   */
   async #sound<T>(
     hash: string,
     { onDamage }: ReadOptions,
@@ -94,8 +104,9 @@ export class ThreadBlobs {
     try {
       return await read()
     } catch (error) {
-      if (!onDamage || !isDamage(error)) throw error
-      onDamage(hash)
+      const isForeign = error instanceof InvalidMessageError
+      if (!isForeign && (!onDamage || !isDamage(error))) throw error
+      onDamage?.(hash)
       return undefined
     }
   }
@@ -115,6 +126,12 @@ export class ThreadBlobs {
     if (hashBytes(bytes) !== hash) throw otherHash(hash)
     return bytes
   }
+}
+
+/** @throws InvalidMessageError for what is of another thread */
+function belongs<T extends { thread: string }>(thread: string, what: T): T {
+  if (what.thread === thread) return what
+  throw new InvalidMessageError(`It is of ${what.thread}.`)
 }
 
 function otherHash(hash: string): HashMismatchError {

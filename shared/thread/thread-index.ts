@@ -137,8 +137,8 @@ export class ThreadIndex {
   }
 
   /**
-   * As `apply` of one version whose outcome is known, in one statement: `next` is what the thread is
-   * after it. False where the index is not at `after`, and then nothing was done.
+   * As `apply` of one version whose outcome is known, in one statement: `next` is what the thread
+   * is after it. False where the index is not at `after`, and then nothing was done.
    */
   async advance(
     next: IndexedThread,

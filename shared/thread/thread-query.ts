@@ -6,6 +6,7 @@ import type { Schema, ThreadTable } from '../db/schema.ts'
 import { formatCursor, parseCursor } from './cursor.ts'
 import { reached } from './database-answer.ts'
 import { select, toThread, type IndexedThread } from './thread-index.ts'
+import type { ForkPoint } from './head.ts'
 import type { ThreadMessage } from './message.ts'
 
 /** A message and its name. */
@@ -95,17 +96,41 @@ export class ThreadQuery {
   }
 
   /** What the index has of these messages, as canonical JSON, by their hashes. */
-  async bodies(address: string, hashes: readonly string[]): Promise<Map<string, string>> {
+  async bodies(
+    address: string,
+    messages: readonly { hash: string; seq: number }[],
+  ): Promise<Map<string, string>> {
     const rows = await reached(() =>
       this.#db
         .selectFrom('thread_messages as m')
         .innerJoin('threads as t', 't.id', 'm.thread_id')
         .select(['m.hash', 'm.body'])
         .where('t.address', '=', address)
-        .where('m.hash', '=', sql<string>`any(${[...hashes]})`)
+        // With both the rows are found by the key of the table.
+        .where('m.seq', '=', sql<string>`any(${messages.map(({ seq }) => seq)}::bigint[])`)
+        .where('m.hash', '=', sql<string>`any(${messages.map(({ hash }) => hash)})`)
         .execute(),
     )
     return new Map(rows.map(({ hash, body }) => [hash, body]))
+  }
+
+  /**
+   * Whether a thread really left another one there. Who names the last messages of what it shows
+   * knows their hashes, and with these all that went before; who only claims to come from a thread
+   * is shown nothing of it.
+   */
+  async isForkPoint(threadId: string, { messages, seq }: ForkPoint): Promise<boolean> {
+    if (messages.length === 0) return seq === 0
+    const rows = await reached(() =>
+      this.#db
+        .selectFrom('thread_messages')
+        .select('seq')
+        .where('thread_id', '=', threadId)
+        .where('seq', '<=', String(seq))
+        .where('hash', '=', sql<string>`any(${[...messages]})`)
+        .execute(),
+    )
+    return rows.length === messages.length && rows.some((row) => Number(row.seq) === seq)
   }
 
   /** The thread that was written to last comes first. */

@@ -12,6 +12,7 @@ import {
 } from './constants.ts'
 import { frontierAfter, placeMessages, type PlacedMessage } from './dag.ts'
 import { encodeHead, headHash, THREAD_MEDIA_TYPE, type ThreadHead } from './head.ts'
+import { projectOf } from './message.ts'
 import type { ThreadDaemon } from './thread-blobs.ts'
 import type { IndexedThread, KnownKey, ThreadIndex, ThreadVersion } from './thread-index.ts'
 
@@ -217,6 +218,7 @@ export class ThreadWriter {
     options: Options,
   ): Promise<RecordJSON | undefined> {
     const { daemon } = this.#components
+    const project = projectOf(this.#address)
     const contents = plan.fresh.flatMap(({ content, isStored }) =>
       content === undefined || isStored ? [] : [content],
     )
@@ -224,7 +226,7 @@ export class ThreadWriter {
     const blobs = [...contents, ...placed.map(({ bytes }) => bytes), encodeHead(head)]
     let last: string | undefined
     for (const batch of splitBatches(blobs)) {
-      last = (await daemon.putBlobs(batch, options)).at(-1)?.hash
+      last = (await daemon.putBlobs(batch, { ...options, project })).at(-1)?.hash
     }
     if (last !== hash) throw new HashMismatchError(`The daemon stored ${last} for ${hash}.`)
     const write = { hash, mediaType: THREAD_MEDIA_TYPE, ifVersion: version }

@@ -25,7 +25,7 @@ import {
 } from './constants.ts'
 import { exportThread, type ExportFormat, type ExportSource } from './export.ts'
 import { encodeHead, headHash, THREAD_MEDIA_TYPE, titleSchema, type ThreadHead } from './head.ts'
-import { isCanonicalTime, keySchema } from './message.ts'
+import { isCanonicalTime, keySchema, projectOf } from './message.ts'
 import { prepareMessage, type NewMessage, type PreparedMessage } from './new-message.ts'
 import {
   reindexThreads,
@@ -276,7 +276,7 @@ export class Threads {
     options: CallOptions,
   ): Promise<{ thread: IndexedThread; created: boolean }> {
     const { thread: address, key } = head
-    await this.#daemon.putBlobs([encodeHead(head)], options)
+    await this.#daemon.putBlobs([encodeHead(head)], { ...options, project: projectOf(address) })
     const hash = headHash(head)
     try {
       const write = { hash, mediaType: THREAD_MEDIA_TYPE, ifVersion: 0 }
@@ -324,6 +324,7 @@ export class Threads {
     let { from } = thread
     for (let depth = 0; from && depth <= FORK_DEPTH_MAX; depth += 1) {
       const origin: IndexedThread = await this.find(from.thread, options)
+      if (!(await this.#query.isForkPoint(origin.id, from))) break
       stretches.unshift({ threadId: origin.id, upTo: from.seq })
       from = origin.from
     }

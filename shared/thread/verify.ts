@@ -185,8 +185,8 @@ export class Verification {
     messages: readonly { hash: string; message: ThreadMessage }[],
     version: number,
   ): Promise<void> {
-    const hashes = messages.map(({ hash }) => hash)
-    const bodies = await this.#components.query.bodies(this.#address, hashes)
+    const places = messages.map(({ hash, message: { seq } }) => ({ hash, seq }))
+    const bodies = await this.#components.query.bodies(this.#address, places)
     for (const { hash, message } of messages) {
       const body = bodies.get(hash)
       if (body === undefined) this.#problem('index', hash, version, 'it is not in the index')

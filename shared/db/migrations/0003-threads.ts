@@ -31,6 +31,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .columns(['project', 'updated_at'])
     .execute()
   await db.schema
+    .createIndex('threads_updated')
+    .on('threads')
+    .columns(['updated_at', 'address'])
+    .execute()
+  await db.schema
     .createTable('thread_versions')
     .addColumn('record', 'text', (column) => column.primaryKey())
     .addColumn('thread_id', 'bigint', (column) => column.notNull().references('threads.id'))

@@ -58,7 +58,7 @@ async function readAll(address: string, from = threads) {
 
 beforeAll(async () => {
   ;[daemon, postgres] = await Promise.all([
-    startMemoryDaemon({ putBytesMax: 4 * MiB }),
+    startMemoryDaemon({ putBytesMax: 4 * MiB, quotas: 'tiny=10' }),
     startTestPostgres(),
   ])
   database = await postgres.openMigrated()
@@ -190,6 +190,59 @@ describe('threads', () => {
     ])
     const contents = (await readAll(address)).map(({ content }) => content)
     expect(new Set(contents)).toEqual(new Set(['x', 'y']))
+  })
+})
+
+describe('what others write to the address of a thread', () => {
+  const empty = {
+    createdBy: 'eve',
+    createdAt: '2026-11-23T18:00:00.000Z',
+    ...{ ends: [], seq: 0, count: 0, added: [], contents: [] },
+  }
+
+  async function write(address: string, bytes: Buffer, mediaType: string): Promise<void> {
+    const [item] = await client.putBlobs([bytes], { token })
+    await client.putAddress(address, { hash: item!.hash, mediaType }, { token })
+  }
+
+  it('shows nothing of a thread that it only claims to come from', async () => {
+    const secret = 'bzzz://a@secret/thread'
+    const { items } = await threads.append(secret, [say('secret')], { ...options(), create: true })
+    const claim = async (address: string, messages: string[]): Promise<unknown[]> => {
+      const from = { thread: secret, messages, seq: 1 }
+      const head = encodeHead({ ...empty, thread: address, from, ends: messages, seq: 1 })
+      await write(address, head, THREAD_MEDIA_TYPE)
+      return (await threads.read(address, {}, { token })).messages
+    }
+    expect(await claim('bzzz://eve@apollo/guessed', ['a'.repeat(64)])).toEqual([])
+    expect(await claim('bzzz://eve@apollo/none', [])).toEqual([])
+    // Who knows the hash may read the blob anyway.
+    expect(await claim('bzzz://eve@apollo/known', [items[0]!.hash])).toHaveLength(1)
+  })
+
+  it('goes on behind content that is no head, and heads and messages of others', async () => {
+    const address = await newThread()
+    const other = await newThread()
+    await threads.append(other, [say('elsewhere')], options())
+    const { record } = await client.resolve(other, { token })
+    const { body } = await client.getBlob(record.hash, { token })
+    const foreign = Buffer.from(await body.arrayBuffer())
+    const { added } = decodeHead(foreign)
+    await threads.append(address, [say('one')], options())
+    await write(address, Buffer.from('{}'), THREAD_MEDIA_TYPE)
+    await write(address, foreign, THREAD_MEDIA_TYPE)
+    await write(address, encodeHead({ ...empty, thread: address, added }), THREAD_MEDIA_TYPE)
+    await write(address, Buffer.from('a note'), 'text/plain')
+    const through = await postgresPeer()
+    await through.append(address, [say('two')], options())
+    const contents = (await readAll(address, through)).map(({ content }) => content)
+    expect(contents).toEqual(['one', 'two'])
+    expect((await threads.verify(address, { token })).whole).toBe(false)
+  })
+
+  it('takes nothing in that the project has no room for', async () => {
+    const full = threads.create({ address: 'bzzz://a@tiny/thread' }, options())
+    await expect(full).rejects.toMatchObject({ code: 'BZZZ_QUOTA_EXCEEDED' })
   })
 })
 
