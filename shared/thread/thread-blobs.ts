@@ -93,8 +93,8 @@ export class ThreadBlobs {
   }
 
   /**
-   * Undefined for a damaged blob, where the caller wants to know of it and go on; and for what never
-   * was a message or a head of this thread, which is nobody's loss.
+   * Undefined for a damaged blob, where the caller wants to know of it and go on; and for what
+   * never was a message or a head of this thread, which is nobody's loss.
    */
   async #sound<T>(
     hash: string,
