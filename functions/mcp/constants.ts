@@ -18,12 +18,9 @@ export const ARGUMENT_ELEMENTS_MAX = 2_000
 /** Text of one result. Below 25,000 tokens at the four characters a token has on the average. */
 export const RESULT_CHARS_MAX = 80_000
 
-/** Bytes of content in one answer: as text, and in base64, of which tokens are shorter. */
-export const TEXT_BYTES_MAX = 64 * KiB
+/** Bytes of content in one answer: as text, and in base64, where a token stands for fewer. */
+export const TEXT_BYTES_MAX = 48 * KiB
 export const BASE64_BYTES_MAX = 24 * KiB
-
-/** Of a content, in a resource read: clients show these whole. */
-export const RESOURCE_BYTES_MAX = 64 * KiB
 
 /** Items of one page. */
 export const PAGE_ITEMS_MAX = 50

@@ -3,65 +3,59 @@ import type { FastifyInstance } from 'fastify'
 
 import { registerAccess } from '../../shared/auth/access.ts'
 import { parseEnv } from '../../shared/config/env.ts'
-import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
-import { openDatabase } from '../../shared/db/database.ts'
 import type { FunctionContext } from '../../shared/function/function.ts'
-import { openQueue } from '../../shared/queue/open-queue.ts'
-import { Threads } from '../../shared/thread/threads.ts'
 import { MemoryRateLimit } from './access/memory-rate-limit.ts'
 import { RedisRateLimit } from './access/redis-rate-limit.ts'
 import { Surface } from './access/surface.ts'
-import { mcpConfigSchema } from './config.ts'
+import { mcpConfigSchema, type McpConfig } from './config.ts'
 import { withConformance } from './conformance/toolset.ts'
-import { DATABASE_CONNECTIONS_MAX, MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX } from './constants.ts'
+import { MESSAGE_BYTES_MAX, SUBSCRIPTIONS_MAX } from './constants.ts'
 import { checkOrigin } from './http/origin.ts'
 import { McpMetrics } from './metrics.ts'
+import { openServices } from './open-services.ts'
 import { exchangeOf, mcpRoutes } from './routes.ts'
-import { Calls } from './server/calls.ts'
+import { Calls, type CallsComponents } from './server/calls.ts'
 import { McpServers } from './server/mcp-servers.ts'
 import { TABLE } from './table.ts'
 
 /** The mesh for agents, by the Model Context Protocol. */
 export default async function mcp(app: FastifyInstance, context: FunctionContext): Promise<void> {
   const config = parseEnv(mcpConfigSchema, context.env)
-  const { log, registry, version } = context
-  const { DATABASE_URL: databaseURL, REDIS_URL: redisURL } = config
+  const { log, registry } = context
+  const { REDIS_URL: url, BZZZ_MCP_PUBLIC_URL: publicURL } = config
 
-  const daemon = new DaemonClient({ endpoints: config.BZZZ_ENDPOINT })
-  const queue = openQueue({ log }, { databaseURL, redisURL })
-  const connectionsMax = DATABASE_CONNECTIONS_MAX
-  const database = databaseURL ? openDatabase(databaseURL, { log }, { connectionsMax }) : null
-  const rateLimit = redisURL
-    ? new RedisRateLimit({ log }, { url: redisURL })
-    : new MemoryRateLimit()
-  const db = database?.db ?? null
-  const threads = db && new Threads({ daemon, db })
-  const services = { daemon, queue, db, threads }
-
-  const publicURL = config.BZZZ_MCP_PUBLIC_URL
+  const opened = openServices(config, { log })
+  const { services } = opened
+  const rateLimit = url ? new RedisRateLimit({ log }, { url }) : new MemoryRateLimit()
   const hosts = [...config.BZZZ_MCP_ALLOWED_HOSTS, new URL(publicURL).hostname]
   const origins = config.BZZZ_MCP_ALLOWED_ORIGINS
   app.addHook('onRequest', async (request) => checkOrigin(request, { hosts, origins }))
   app.addHook('onClose', async () => {
-    await Promise.all([daemon.close(), queue?.close(), database?.close(), rateLimit.close()])
+    await Promise.all([opened.close(), rateLimit.close()])
   })
-  context.ready('daemon', (signal) => daemon.isReady(signal))
+  context.ready('daemon', (signal) => services.daemon.isReady(signal))
   const { audit } = await registerAccess(app, context)
 
+  const metrics = new McpMetrics({ registry })
+  const parts = { services, rateLimit, metrics, log, audit }
+  const { handler, ...served } = createHandler(parts, config, context)
+  app.addHook('onClose', () => handler.close())
+  const { BZZZ_MCP_AUTHORIZATION_SERVERS: authorizationServers } = config
+  await app.register(mcpRoutes, { handler, ...served, audit, publicURL, authorizationServers })
+}
+
+/** Everything behind the door. */
+function createHandler(
+  parts: Omit<CallsComponents, 'surface'>,
+  config: McpConfig,
+  { log, version }: FunctionContext,
+) {
   const conformance = config.BZZZ_MCP_CONFORMANCE
-    ? withConformance(TABLE, {
-        notify: {
-          toolsChanged: () => handler.notify.toolsChanged(),
-          promptsChanged: () => handler.notify.promptsChanged(),
-        },
-      })
+    ? withConformance(TABLE, { notify: () => handler.notify })
     : null
   const surface = new Surface(conformance?.table ?? TABLE)
-  const metrics = new McpMetrics({ registry })
-  const calls = new Calls(
-    { surface, services, rateLimit, metrics, log, audit },
-    { callsPerMinuteMax: config.BZZZ_MCP_TOOL_RPM },
-  )
+  const callsPerMinuteMax = config.BZZZ_MCP_TOOL_RPM
+  const calls = new Calls({ ...parts, surface }, { callsPerMinuteMax })
   const servers = new McpServers({ calls }, { version, ...conformance?.servers })
   const handler = createMcpHandler(
     ({ authInfo, era }) => servers.create(exchangeOf(authInfo), era),
@@ -71,9 +65,5 @@ export default async function mcp(app: FastifyInstance, context: FunctionContext
       onerror: (error) => log.debug({ err: error }, 'message refused'),
     },
   )
-  app.addHook('onClose', () => handler.close())
-  const { BZZZ_MCP_AUTHORIZATION_SERVERS: authorizationServers } = config
-  await app.register(mcpRoutes, {
-    ...{ handler, surface, calls, audit, publicURL, authorizationServers },
-  })
+  return { handler, surface, calls }
 }

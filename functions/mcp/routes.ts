@@ -30,13 +30,13 @@ export async function mcpRoutes(app: FastifyInstance, options: McpRoutesOptions)
   app.setErrorHandler((error, request, reply) => sendRefusal(error, request, reply, publicURL))
   // Calls write their own rows; what comes with no good token gets no further than this.
   app.addHook('onResponse', (request, reply, done) => {
-    if (reply.statusCode === 401 && request.method === 'POST') audit?.record(strangerOf(request))
+    const isStranger = reply.statusCode === 401 && request.method === 'POST'
+    if (isStranger && audit && hasRoom(audit)) audit.record(strangerOf(request))
     done()
   })
 
   const post = {
-    // 0: a stream of events may stay open; what is slow has limits of its own.
-    config: { anyScope: true as const, audit: false as const, execTimeoutMs: 0 },
+    config: { anyScope: true as const, audit: false as const },
     bodyLimit: MESSAGE_BYTES_MAX,
   }
   app.post(MCP_PATH, post, (request, reply) => serve(options, request, reply))
@@ -72,7 +72,7 @@ async function serve(
   const asked = typeof body?.method === 'string' ? surface.asked(body.method, body.params) : null
   if (asked?.scope && !claims.scopes.includes(asked.scope)) {
     const { name, args, uri } = namesOf(body?.params)
-    calls.record(exchange, { asked, resource: uri ?? name ?? '', args: args ?? null, status: 403 })
+    calls.refuse(exchange, { asked, resource: uri ?? name ?? '', args: args ?? null })
     return refuseScope(reply, { scope: asked.scope, requestId, publicURL })
   }
   const response = await handler.fetch(toWebRequest(request), {
@@ -124,6 +124,16 @@ function requireAudience({ claims }: Caller, publicURL: string): void {
   const { audiences } = claims
   if (audiences === undefined || audiences.includes(publicURL)) return
   throw new TokenInvalidError('The token was made for another resource.')
+}
+
+/** A stranger must not fill what the rows of others need. */
+function hasRoom(audit: Auditor): boolean {
+  try {
+    audit.assertRoom()
+    return true
+  } catch {
+    return false
+  }
 }
 
 function strangerOf(request: FastifyRequest): Parameters<Auditor['record']>[0] {

@@ -24,7 +24,7 @@ const STEP_MS = 50
 
 export interface ConformanceHooks {
   /** Tells open subscriptions that a list has changed. */
-  notify: { toolsChanged(): void; promptsChanged(): void }
+  notify: () => { toolsChanged(): void; promptsChanged(): void }
   state: RequestStateCodec<{ step: number }>
 }
 
@@ -94,11 +94,11 @@ function reportingTools(): Tool[] {
 function changeTools({ notify }: ConformanceHooks): Tool[] {
   return [
     fixture('test_trigger_tool_change', async () => {
-      notify.toolsChanged()
+      notify().toolsChanged()
       return text('told')
     }),
     fixture('test_trigger_prompt_change', async () => {
-      notify.promptsChanged()
+      notify().promptsChanged()
       return text('told')
     }),
   ]

@@ -7,7 +7,7 @@ import { callOptions, requireQueue, type Call } from '../services.ts'
 import { toAgentShape, type AgentJSON } from '../tools/agents.ts'
 import { readStatus } from '../tools/mesh.ts'
 import { listNodes } from '../tools/ops.ts'
-import { readLastMessages } from '../tools/threads.ts'
+import { readLastMessages } from '../tools/thread-shapes.ts'
 import { completeAgent, completeAuthority, completeThread } from './completions.ts'
 import { defineResource, json, type Contents, type ResourceRow } from './resource.ts'
 

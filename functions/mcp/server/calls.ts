@@ -33,6 +33,14 @@ export interface CallsComponents {
   audit?: Auditor | undefined
 }
 
+/** What is written down of a call. */
+interface Recorded {
+  asked: Asked
+  resource: string
+  args: unknown
+  status: number
+}
+
 /** What every call goes through: scope, rate, the work, and what is written down of it. */
 export class Calls {
   readonly #components: CallsComponents
@@ -152,8 +160,9 @@ export class Calls {
     const startedAt = performance.now()
     let outcome: Outcome = 'failed'
     let status = 500
+    // What finds no room for its row is not begun, and leaves none either.
+    audit?.assertRoom()
     try {
-      audit?.assertRoom()
       this.#checkScope(exchange, asked)
       const result = await work()
       outcome = 'ok'
@@ -165,15 +174,22 @@ export class Calls {
     } finally {
       const seconds = (performance.now() - startedAt) / 1000
       metrics.observe({ method: asked.method, name: asked.name, era, outcome, seconds })
-      this.record(exchange, { asked, resource, args, status })
+      const isCompletion = asked.method === 'completion/complete' && status === 200
+      // What is typed brings one with every key; what it leads to has a row of its own.
+      if (!isCompletion) this.#record(exchange, { asked, resource, args, status })
     }
   }
 
-  /** Also for what was refused before it came to a server. */
-  record(
-    { caller }: Pick<Exchange, 'caller'>,
-    what: { asked: Asked; resource: string; args: unknown; status: number },
-  ): void {
+  /**
+   * Refuses at the door, before a server is made.
+   * @throws AuditUnavailableError
+   */
+  refuse(exchange: Pick<Exchange, 'caller'>, what: Omit<Recorded, 'status'>): void {
+    this.#components.audit?.assertRoom()
+    this.#record(exchange, { ...what, status: 403 })
+  }
+
+  #record({ caller }: Pick<Exchange, 'caller'>, what: Recorded): void {
     const { audit, metrics } = this.#components
     const { claims, remote, requestId } = caller
     const denied = what.status === 403

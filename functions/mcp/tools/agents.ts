@@ -1,7 +1,24 @@
 import { z } from 'zod'
 
-import { callOptions } from '../services.ts'
-import { cursorField, labelField, limitField, nextCursor } from './fields.ts'
+import { threadName } from '../../../shared/thread/threads.ts'
+import { INLINE_BYTES_MAX } from '../constants.ts'
+import { contentAddress } from '../content/content.ts'
+import {
+  authorOptions,
+  callOptions,
+  requireProjectOf,
+  requireThreads,
+  type Call,
+} from '../services.ts'
+import {
+  addressField,
+  cursorField,
+  EXAMPLE_HASH,
+  keyField,
+  labelField,
+  limitField,
+  nextCursor,
+} from './fields.ts'
 import { fitting } from './result.ts'
 import { defineTool } from './tool.ts'
 
@@ -81,3 +98,59 @@ export const agentList = defineTool({
     return { result: { items: [...items], next_cursor: cut ? items.at(-1)!.agent : page.next } }
   },
 })
+
+/** Where an agent is written to: a thread of its own, which it reads like any other. */
+function inboxOf(agent: string): string {
+  return `bzzz://${agent}/inbox`
+}
+
+export const agentSend = defineTool({
+  name: 'agent_send',
+  title: 'Write to an agent',
+  description:
+    'Puts a message into the inbox of an agent that is registered now, the thread ' +
+    'bzzz://NAME@PROJECT/inbox. It is kept whether or not the agent reads it; an answer comes, if ' +
+    'any, where the message says.',
+  toolsets: ['agents'],
+  scope: 'thread:write',
+  kind: 'add',
+  openWorld: true,
+  input: z.strictObject({
+    agent: z.string().min(3).max(128).describe('NAME@PROJECT, as agent_list tells'),
+    message: z.string().min(1).max(INLINE_BYTES_MAX),
+    refs: z.array(addressField).max(16).default([]),
+    idempotency_key: keyField,
+  }),
+  output: z.object({
+    thread: z.string(),
+    message: z.string(),
+    seq: z.int(),
+    existed: z.boolean(),
+  }),
+  example: {
+    arguments: { agent: 'reviewer@apollo', message: 'The plan is ready.' },
+    answer: {
+      thread: 'bzzz://reviewer@apollo/inbox',
+      message: contentAddress(EXAMPLE_HASH),
+      seq: 1,
+      existed: false,
+    },
+  },
+  async run({ agent, message: content, refs, idempotency_key: key }, call) {
+    const address = inboxOf(agent)
+    requireProjectOf(call, address)
+    await requireAgent(agent, call)
+    const message = { role: 'user' as const, content, refs, ...(key !== undefined && { key }) }
+    const options = { ...authorOptions(call), create: true }
+    const { items } = await requireThreads(call).append(address, [message], options)
+    const [{ hash, seq, existed }] = items as [(typeof items)[number]]
+    const thread = threadName(address)
+    return { result: { thread, message: contentAddress(hash), seq, existed } }
+  },
+})
+
+/** A message to nobody would wait for good. @throws RemoteError (BZZZ_AGENT_NOT_FOUND) */
+async function requireAgent(agent: string, call: Call): Promise<void> {
+  const path = `/v1/agents/${encodeURIComponent(agent)}`
+  await call.services.daemon.call({ ...callOptions(call), method: 'GET', path })
+}

@@ -15,6 +15,7 @@ import {
 import {
   BASE64_BYTES_MAX,
   INLINE_BYTES_MAX,
+  RESULT_CHARS_MAX,
   STAT_ADDRESSES_MAX,
   STAT_CONCURRENCY,
   TEXT_BYTES_MAX,
@@ -92,6 +93,9 @@ function bytesOf(content: string | undefined, base64: string | undefined): Buffe
   throw new InvalidRequestError(`The content is larger than ${INLINE_BYTES_MAX} bytes.`)
 }
 
+/** Of a result, for the content; the rest is for what is said about it. */
+const TEXT_SHARE = 0.9
+
 export const blobGet = defineTool({
   name: 'blob_get',
   title: 'Read content',
@@ -166,14 +170,26 @@ export const blobGet = defineTool({
 /** In the form asked for, and of it what fits. */
 function show(part: Part, as: 'auto' | 'text' | 'base64') {
   const isEnd = part.offset + part.bytes.length >= part.sizeBytes
-  const text = as === 'base64' ? null : asText(part.bytes, { isEnd })
-  // Text in which much has to be escaped, or of long tokens, is cut like bytes.
-  if (text !== null) return { text, length: Buffer.byteLength(text) }
+  const whole = as === 'base64' ? null : asText(part.bytes, { isEnd })
+  if (whole !== null) {
+    const text = cutToFit(whole)
+    return { text, length: Buffer.byteLength(text) }
+  }
   if (as === 'text') {
     throw new InvalidRequestError('The content is not text: ask for it with as=base64.')
   }
   const bytes = part.bytes.subarray(0, BASE64_BYTES_MAX)
   return { base64: bytes.toString('base64'), length: bytes.length }
+}
+
+/** Text in which much has to be escaped takes more of a result than it has characters. */
+function cutToFit(text: string): string {
+  let cut = text
+  while (JSON.stringify(cut).length > RESULT_CHARS_MAX * TEXT_SHARE) {
+    // Never within a character: what is cut is read next.
+    cut = cut.slice(0, Math.floor(cut.length / 2)).replace(/[\ud800-\udbff]$/, '')
+  }
+  return cut
 }
 
 /** For clients that read resources themselves instead of paging. */

@@ -31,7 +31,7 @@ export const TOOLS: readonly Tool[] = [
   threads.threadSearch,
   threads.threadFork,
   agents.agentList,
-  threads.agentSend,
+  agents.agentSend,
   llm.usageReport,
   ops.nodeList,
   ops.blobVerify,

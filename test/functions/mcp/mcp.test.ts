@@ -109,6 +109,19 @@ describe('mcp: the main job', () => {
     expect(read).toBe(text)
   })
 
+  it('cuts text in which much is escaped to what fits, and loses none of it', async () => {
+    const text = '"\\\n😀'.repeat(8_000)
+    const { address } = await found('blob_put', { content: text })
+    let read = ''
+    for (let parts = 0; parts < 20; parts += 1) {
+      const offset = Buffer.byteLength(read)
+      const part = await found('blob_get', { address, offset })
+      read += String(part['text'])
+      if (part['eof']) break
+    }
+    expect(read).toBe(text)
+  })
+
   it('gives bytes that are no text in base64, and empty content as it is', async () => {
     const bytes = Buffer.from([0, 255, 128, 7])
     const { address } = await found('blob_put', { content_base64: bytes.toString('base64') })
