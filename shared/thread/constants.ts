@@ -56,9 +56,6 @@ export const VERSIONS_AT_ONCE = 10
 /** Blobs read at once: enough to fill the way to a daemon, not its connections. */
 export const BLOBS_READ_AT_ONCE_MAX = 24
 
-/** Rows written to Postgres in one statement. */
-export const INDEX_BATCH_ROWS = 500
-
 /** Characters of a message that are searched: a tsvector has at most 1 MiB. */
 export const SEARCH_CHARS_MAX = 32 * KiB
 

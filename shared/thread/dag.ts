@@ -48,12 +48,3 @@ export function frontierAfter(
   const seq = messages.reduce((most, message) => Math.max(most, message.seq), frontier.seq)
   return { ends: [...ends].toSorted(), seq }
 }
-
-/** The order in which a thread is read: the same everywhere, and parents come first. */
-export function compareMessages(
-  a: { seq: number; hash: string },
-  b: { seq: number; hash: string },
-): number {
-  if (a.seq !== b.seq) return a.seq - b.seq
-  return a.hash < b.hash ? -1 : a.hash > b.hash ? 1 : 0
-}

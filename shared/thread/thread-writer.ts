@@ -66,10 +66,6 @@ export class ThreadWriter {
     this.#address = init.address
   }
 
-  get isIdle(): boolean {
-    return this.#running === undefined
-  }
-
   append(call: Omit<WaitingAppend, 'resolve' | 'reject'>): Promise<Appended> {
     return new Promise((resolve, reject) => {
       this.#queue.add({ ...call, resolve, reject })
@@ -80,22 +76,20 @@ export class ThreadWriter {
   async #run(): Promise<void> {
     // Those that come in the same turn go together.
     await Promise.resolve()
-    for (let before = 0; this.#queue.length > 0;) {
-      await this.#gather(before)
+    while (this.#queue.length > 0) {
       const calls = this.#queue.take()
-      before = calls.length
       if (calls.length > 0) await this.#commit(calls)
-      if (this.#queue.length >= before) continue
+      if (this.#queue.length >= calls.length) continue
       // Who is answered by the index transaction soon has more to say, and that goes together.
       await this.#indexing
-      await this.#gather(before)
+      if (calls.length > 1) await this.#gather(calls.length)
     }
     this.#running = undefined
   }
 
   /**
    * Waits a moment for as many as wrote the last version: they were answered together, and come
-   * back one by one. A lone writer waits for nobody.
+   * back one by one.
    */
   async #gather(calls: number): Promise<void> {
     const untilMs = performance.now() + GATHER_MS_MAX
