@@ -18,6 +18,13 @@ export const BATCH_BYTES_MAX = 16 * MiB
 
 const LENGTH_BYTES = 4
 
+/** Whether blobs of these sizes make one batch. */
+export function fitsBatch(sizes: readonly number[]): boolean {
+  const bytes = sizes.reduce((sum, size) => sum + LENGTH_BYTES + size, 0)
+  const isSmall = sizes.every((size) => size <= BATCH_BLOB_BYTES_MAX)
+  return isSmall && sizes.length <= BATCH_BLOBS_MAX && bytes <= BATCH_BYTES_MAX
+}
+
 /** Cuts blobs into as few batches as the bounds allow, in order. Each fits one by itself. */
 export function splitBatches<T extends Uint8Array>(blobs: readonly T[]): T[][] {
   const batches: T[][] = []

@@ -7,6 +7,7 @@ import {
   BATCH_BYTES_MAX,
   decodeBatch,
   encodeBatch,
+  fitsBatch,
   splitBatches,
 } from '../../../shared/blob/batch.ts'
 import { InvalidRequestError } from '../../../shared/errors.ts'
@@ -46,6 +47,8 @@ describe('a batch of blobs', () => {
     expect(decodeBatch(encodeBatch(many.slice(1))).length).toBe(BATCH_BLOBS_MAX)
     const large = Buffer.alloc(BATCH_BLOB_BYTES_MAX + 1)
     expect(() => decodeBatch(encodeBatch([large]))).toThrow(InvalidRequestError)
+    expect(fitsBatch([BATCH_BLOB_BYTES_MAX])).toBe(true)
+    expect(fitsBatch([large.length])).toBe(false)
   })
 
   it('is split so that each part fits, in order', () => {
