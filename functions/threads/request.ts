@@ -20,6 +20,8 @@ export interface ThreadRoutesOptions {
 
 export const address = z.string().min(1).max(ADDRESS_CHARS_MAX)
 
+const addressQuery = z.object({ address })
+
 /** A cursor is a number and an address at most. */
 const CURSOR_CHARS_MAX = ADDRESS_CHARS_MAX + 32
 
@@ -33,7 +35,7 @@ const WRITING: readonly Scope[] = ['blob:write', 'address:write']
 
 /** The thread that `?address=` names, in a project that the token covers. */
 export function threadOf(request: FastifyRequest): string {
-  return covered(request, parseWith(z.object({ address }), request.query).address)
+  return covered(request, parseWith(addressQuery, request.query).address)
 }
 
 /** @throws ScopeMissingError, InvalidAddressError */
