@@ -59,7 +59,7 @@ export class ThreadWriter {
   readonly #unindexed = new Map<string, KnownKey & { version: number }>()
   #known: Known | undefined
   #indexing: Promise<void> = Promise.resolve()
-  #running: Promise<void> | undefined
+  #isRunning = false
 
   constructor(components: ThreadWriterComponents, init: { address: string }) {
     this.#components = components
@@ -69,11 +69,13 @@ export class ThreadWriter {
   append(call: Omit<WaitingAppend, 'resolve' | 'reject'>): Promise<Appended> {
     return new Promise((resolve, reject) => {
       this.#queue.add({ ...call, resolve, reject })
-      this.#running ??= this.#run()
+      if (!this.#isRunning) void this.#run()
     })
   }
 
+  /** Never rejects: whatever fails, fails for those who wait. */
   async #run(): Promise<void> {
+    this.#isRunning = true
     // Those that come in the same turn go together.
     await Promise.resolve()
     while (this.#queue.length > 0) {
@@ -84,7 +86,7 @@ export class ThreadWriter {
       await this.#indexing
       if (calls.length > 1) await this.#gather(calls.length)
     }
-    this.#running = undefined
+    this.#isRunning = false
   }
 
   /**
