@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises'
-
 import { z } from 'zod'
 
 import { checkLabel } from '../../shared/address/labels.ts'
 import { list, size } from '../../shared/config/env.ts'
 import { InvalidConfigError } from '../../shared/errors.ts'
+import { WatchedFile } from '../../shared/file/watched-file.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { QUOTA_POLL_MS } from './constants.ts'
@@ -26,45 +25,34 @@ export interface QuotaLimitsInit {
 }
 
 /**
- * The limits of projects. The file is read again every second rather than watched: that works on
- * every file system. One that cannot be read changes nothing and is reported until it is mended:
- * a typo must neither stop all writes nor allow all.
+ * The limits of projects. The file is read again every second; one that cannot be read changes
+ * nothing: a typo must neither stop all writes nor allow all.
  */
 export class QuotaLimits implements Startable {
-  readonly #log: Logger
-  readonly #file: string
-  readonly #pollMs: number
-  readonly #fallback: Limits
+  readonly #file: WatchedFile<Limits>
   #limits: Limits
-  #text: string | undefined
-  #problem: string | undefined
-  #timer: NodeJS.Timeout | undefined
-  #reading: Promise<void> = Promise.resolve()
 
   /** @throws InvalidConfigError when the text is no list of limits */
   constructor(components: { log: Logger }, init: QuotaLimitsInit) {
-    this.#log = components.log
-    this.#file = init.file
-    this.#pollMs = init.pollMs ?? QUOTA_POLL_MS
-    this.#fallback = parseQuotas(init.text)
-    this.#limits = this.#fallback
+    const fallback = parseQuotas(init.text)
+    this.#limits = fallback
+    this.#file = new WatchedFile(components, {
+      path: init.file,
+      what: 'limits',
+      absent: '',
+      parse: (text) => (text === '' ? fallback : limitsOf(JSON.parse(text))),
+      onChange: (limits) => (this.#limits = limits),
+      pollMs: init.pollMs ?? QUOTA_POLL_MS,
+    })
   }
 
   /** @throws InvalidConfigError when the file is there but holds no limits */
-  async start(): Promise<void> {
-    if (this.#timer) return
-    await this.reload()
-    if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
-    this.#timer ??= setInterval(() => {
-      this.#reading = this.reload()
-    }, this.#pollMs)
-    this.#timer.unref()
+  start(): Promise<void> {
+    return this.#file.start()
   }
 
-  async stop(): Promise<void> {
-    clearInterval(this.#timer)
-    this.#timer = undefined
-    await this.#reading
+  stop(): Promise<void> {
+    return this.#file.stop()
   }
 
   /** Undefined: none. */
@@ -78,36 +66,8 @@ export class QuotaLimits implements Startable {
   }
 
   /** Looks at the file now instead of at the next tick. */
-  async reload(): Promise<void> {
-    let text = ''
-    try {
-      text = await readFile(this.#file, 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#report(`${this.#file} cannot be read: ${String(error)}`)
-        return
-      }
-    }
-    if (text === this.#text) return
-    try {
-      this.#limits = text === '' ? this.#fallback : limitsOf(JSON.parse(text))
-    } catch (error) {
-      const reason = error instanceof z.ZodError ? z.prettifyError(error) : String(error)
-      this.#report(`${this.#file} holds no limits: ${reason}`)
-      return
-    }
-    if (this.#text !== undefined) {
-      this.#log.info({ limits: Object.fromEntries(this.#limits) }, 'quotas read')
-    }
-    this.#text = text
-    this.#problem = undefined
-  }
-
-  /** Once for each problem, not every second. */
-  #report(problem: string): void {
-    if (problem === this.#problem) return
-    this.#problem = problem
-    this.#log.error({ problem }, 'quotas not usable, the last good ones stay')
+  reload(): Promise<void> {
+    return this.#file.reload()
   }
 }
 

@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { z } from 'zod'
 
 import { InvalidConfigError, InvalidRecordError } from '../../shared/errors.ts'
 import { replaceFile } from '../../shared/file/replace-file.ts'
+import { WatchedFile } from '../../shared/file/watched-file.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { publicKeyOf } from '../../shared/record/record.ts'
@@ -35,44 +35,44 @@ export interface FileAllowListInit {
 }
 
 /**
- * The allow-list in `<dataDir>/config/peers.json`: `{"peers": [{"peerId", "name"}]}`. The file is
- * read again every half second rather than watched: that works on every file system and with
- * every editor. A file that is missing at the start allows nobody. One that cannot be read later
- * changes nothing: a typo must not cut the cluster apart, and is reported until it is mended.
+ * The allow-list in `<dataDir>/config/peers.json`: `{"peers": [{"peerId", "name"}]}`, looked at
+ * every half second. A file that is missing allows nobody. One that cannot be read later changes
+ * nothing: a typo must not cut the cluster apart.
  */
 export class FileAllowList implements AllowList {
-  readonly #log: Logger
   readonly #path: string
-  readonly #pollMs: number
+  readonly #file: WatchedFile<ReadonlyMap<string, string>>
   readonly #listeners = new Set<() => void>()
   #names: ReadonlyMap<string, string> = new Map()
-  #text: string | undefined
-  #problem: string | undefined
-  #timer: NodeJS.Timeout | undefined
-  #reading: Promise<void> = Promise.resolve()
   #changing: Promise<void> = Promise.resolve()
 
   constructor(components: { log: Logger }, init: FileAllowListInit) {
-    this.#log = components.log.child({ component: 'allow-list' })
+    const log = components.log.child({ component: 'allow-list' })
     this.#path = join(init.dataDir, 'config', 'peers.json')
-    this.#pollMs = init.pollMs ?? ALLOW_LIST_POLL_MS
+    this.#file = new WatchedFile(
+      { log },
+      {
+        path: this.#path,
+        what: 'allow-list',
+        absent: '{"peers":[]}',
+        parse: parseNames,
+        onChange: (names) => {
+          this.#names = names
+          log.info({ peers: names.size }, 'allow-list read')
+          for (const listener of this.#listeners) listener()
+        },
+        pollMs: init.pollMs ?? ALLOW_LIST_POLL_MS,
+      },
+    )
   }
 
   /** @throws InvalidConfigError when the file is there but is not an allow-list */
-  async start(): Promise<void> {
-    if (this.#timer) return
-    await this.reload()
-    if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
-    this.#timer ??= setInterval(() => {
-      this.#reading = this.reload()
-    }, this.#pollMs)
-    this.#timer.unref()
+  start(): Promise<void> {
+    return this.#file.start()
   }
 
-  async stop(): Promise<void> {
-    clearInterval(this.#timer)
-    this.#timer = undefined
-    await this.#reading
+  stop(): Promise<void> {
+    return this.#file.stop()
   }
 
   has(peerId: string): boolean {
@@ -119,7 +119,8 @@ export class FileAllowList implements AllowList {
   #change(edit: (names: ReadonlyMap<string, string>) => [string, string][]): Promise<void> {
     const changed = this.#changing.then(async () => {
       await this.reload()
-      if (this.#problem !== undefined) throw new InvalidConfigError(this.#problem)
+      const { problem } = this.#file
+      if (problem !== undefined) throw new InvalidConfigError(problem)
       const names = edit(this.#names)
       if (names.length === this.#names.size) return
       const peers = names.map(([peerId, name]) => ({ peerId, name }))
@@ -131,44 +132,14 @@ export class FileAllowList implements AllowList {
   }
 
   /** Looks at the file now instead of at the next tick. */
-  async reload(): Promise<void> {
-    let text: string
-    try {
-      text = await readFile(this.#path, 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-        this.#report(`${this.#path} cannot be read: ${String(error)}`)
-        return
-      }
-      text = '{"peers":[]}'
-    }
-    if (text === this.#text) return
-    const names = this.#parse(text)
-    if (!names) return
-    this.#text = text
-    this.#problem = undefined
-    this.#names = names
-    this.#log.info({ peers: names.size }, 'allow-list read')
-    for (const listener of this.#listeners) listener()
+  reload(): Promise<void> {
+    return this.#file.reload()
   }
+}
 
-  #parse(text: string): Map<string, string> | undefined {
-    try {
-      const { peers } = fileSchema.parse(JSON.parse(text))
-      return new Map(peers.map(({ peerId, name }) => [peerId, name]))
-    } catch (error) {
-      const reason = error instanceof z.ZodError ? z.prettifyError(error) : String(error)
-      this.#report(`${this.#path} is not an allow-list: ${reason}`)
-      return undefined
-    }
-  }
-
-  /** Once for each problem, not twice a second. */
-  #report(problem: string): void {
-    if (problem === this.#problem) return
-    this.#problem = problem
-    this.#log.error({ problem }, 'allow-list not usable, the last good one stays')
-  }
+function parseNames(text: string): ReadonlyMap<string, string> {
+  const { peers } = fileSchema.parse(JSON.parse(text))
+  return new Map(peers.map(({ peerId, name }) => [peerId, name]))
 }
 
 export function isEd25519PeerId(text: string): boolean {

@@ -15,13 +15,17 @@ export interface WatchedFileInit<Value> {
   what: string
   /** Throws where the text is not good. */
   parse: (text: string) => Value
+  /** What a file that is not there says; without it there must be one. */
+  absent?: string
+  /** After every change, the first reading included. */
+  onChange?: (value: Value) => void
   pollMs?: number
 }
 
 /**
  * The value of a settings file. It is read again every second rather than watched: that works on
- * every file system. A change that cannot be read leaves the value before in use, and is reported
- * once.
+ * every file system and with every editor. A change that cannot be read leaves the value before in
+ * use, and is reported once.
  */
 export class WatchedFile<Value> implements Startable {
   readonly #log: Logger
@@ -37,13 +41,18 @@ export class WatchedFile<Value> implements Startable {
     this.#init = init
   }
 
+  /** What is wrong with the file as it is now. */
+  get problem(): string | undefined {
+    return this.#problem
+  }
+
   /** There is one from the start on. */
   get value(): Value {
     if (this.#text === undefined) throw new Error(`${this.#init.path} was not read yet.`)
     return this.#value as Value
   }
 
-  /** @throws InvalidConfigError when the file is not there or not good */
+  /** @throws InvalidConfigError when the file is not good, or not there and has to be */
   async start(): Promise<void> {
     if (this.#timer) return
     await this.reload()
@@ -62,17 +71,32 @@ export class WatchedFile<Value> implements Startable {
 
   /** Looks at the file now instead of at the next tick. */
   async reload(): Promise<void> {
-    const { path, what, parse } = this.#init
+    const { path, what, parse, onChange } = this.#init
     try {
-      const text = await readFile(path, 'utf8')
-      if (text === this.#text) return
-      this.#value = parse(text)
+      const text = await this.#read()
+      if (text === this.#text) {
+        this.#problem = undefined
+        return
+      }
+      const value = parse(text)
       if (this.#text !== undefined) this.#log.info({ path }, `${what} read again`)
+      this.#value = value
       this.#text = text
       this.#problem = undefined
+      onChange?.(value)
     } catch (error) {
       const reason = error instanceof z.ZodError ? z.prettifyError(error) : reasonOf(error)
       this.#report(`${path} holds no ${what}: ${reason}`)
+    }
+  }
+
+  async #read(): Promise<string> {
+    const { path, absent } = this.#init
+    try {
+      return await readFile(path, 'utf8')
+    } catch (error) {
+      if (absent === undefined || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+      return absent
     }
   }
 
