@@ -74,25 +74,33 @@ export async function startImportCluster(): Promise<ImportCluster> {
       stop()
       return running
     },
-    contents: async () => ({
-      entries: await query(
-        `select author, position, hash, blob, type, written_at, ordered_at, thread, message_id, parent_id
-         from v1_entries order by author, position, hash`,
-      ),
-      messages: await query(
-        `select address, thread_messages.seq, hash, body from thread_messages join threads on threads.id = thread_id
-         order by address, thread_messages.seq, hash`,
-      ),
-      quarantine: await query(
-        'select file_offset, position, records, reason, blob from v1_quarantine order by 1, 2, 5',
-      ),
-    }),
+    contents: () => importedContents(query),
     stop: async () => {
       await pool.end()
       await jobs.stop()
       await daemon.close()
       await server.stop()
     },
+  }
+}
+
+type Query = (text: string) => Promise<Record<string, unknown>[]>
+
+/** What does not depend on when it was done, nor on what happened meanwhile. */
+export async function importedContents(query: Query): Promise<Contents> {
+  return {
+    entries: await query(
+      `select author, position, hash, blob, type, written_at, ordered_at, thread, message_id, parent_id
+       from v1_entries order by author, position, hash`,
+    ),
+    messages: await query(
+      `select address, thread_messages.seq, hash, body
+       from thread_messages join threads on threads.id = thread_id
+       order by address, thread_messages.seq, hash`,
+    ),
+    quarantine: await query(
+      'select file_offset, position, records, reason, blob from v1_quarantine order by 1, 2, 5',
+    ),
   }
 }
 
