@@ -1,5 +1,3 @@
-import { LRUCache } from 'lru-cache'
-
 import { CLAIMS_MAX } from './constants.ts'
 import { dataOfEntry, type LogEntry } from './log-entry.ts'
 
@@ -39,7 +37,7 @@ export type Claims = Readonly<Record<string, string>>
  * the latest claim of that number before it in the same chain.
  */
 export class Derivation {
-  readonly #claims = new LRUCache<string, string>({ max: CLAIMS_MAX })
+  readonly #claims = new Map<string, string>()
 
   constructor(claims: Claims = {}) {
     for (const [issue, repository] of Object.entries(claims)) this.#claims.set(issue, repository)
@@ -57,12 +55,20 @@ export class Derivation {
     const claimedBefore = (number !== null && this.#claims.get(number)) || null
     const known = { ...NONE, ...ids, claimedBefore }
     if (entry.type === 'task_claimed' && number !== null && named !== null) {
-      this.#claims.set(number, named)
+      this.#claim(number, named)
     }
     const session = text(data['session_id'])
     if (session !== null) return { ...known, topic: { kind: 'session', session } }
     if (number === null) return known
     return { ...known, repository: named ?? claimedBefore, topic: { kind: 'issue', issue: number } }
+  }
+
+  /** The oldest claim goes when there are too many: such a number is long done with. */
+  #claim(issue: string, repository: string): void {
+    this.#claims.delete(issue)
+    const [oldest] = this.#claims.size >= CLAIMS_MAX ? this.#claims.keys() : []
+    if (oldest !== undefined) this.#claims.delete(oldest)
+    this.#claims.set(issue, repository)
   }
 }
 

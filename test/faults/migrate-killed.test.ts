@@ -8,7 +8,7 @@ import { describe, expect, it } from 'vitest'
 import { findDatabase } from '../../cli/client/cluster-database.ts'
 import { layoutOf } from '../../cli/up/data-layout.ts'
 import { createCommandHost } from '../helpers/command-host.ts'
-import { runCLI, startCluster } from '../helpers/cluster.ts'
+import { runCLI, startCluster, type Cluster } from '../helpers/cluster.ts'
 import { importedContents, startImportCluster, type Contents } from '../helpers/import-cluster.ts'
 import { until } from '../helpers/mesh.ts'
 import { v1Fixture } from '../helpers/v1-fixtures.ts'
@@ -97,12 +97,9 @@ async function askUntilDone(dataDir: string, logs: readonly string[]): Promise<n
 }
 
 /** The process as it is now; one that is on its way back is waited for. */
-async function kill(
-  { processes }: { processes(): Promise<Record<string, number>> },
-  name: string,
-): Promise<void> {
+async function kill(cluster: Pick<Cluster, 'processes'>, name: string): Promise<void> {
   await until(async () => {
-    const pid = (await processes())[name]
+    const pid = (await cluster.processes())[name]
     if (pid === undefined) return false
     try {
       process.kill(pid, 'SIGKILL')
