@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -89,7 +89,8 @@ async function run(
   const mcp = await startMcp(daemon, { BZZZ_MCP_TOOL_RPM: '100000', ...env })
   const token = await daemon.tokens.create({ subject: `suite-${revision}`, role })
   const proxy = await startBearerProxy(mcp.url, token)
-  const args = ['--url', proxy.url, '--requirements', revision, '-o', join(folder, revision)]
+  const out = join(folder, `${revision}-${role}`)
+  const args = ['--url', proxy.url, '--requirements', revision, '-o', out]
   try {
     const said = await new Promise<string>((resolve) => {
       const command = [join(SUITE, 'dist', 'index.js'), 'server', ...args]
@@ -120,6 +121,28 @@ function holding(outcomes: ReadonlyMap<string, Outcome>): string[] {
   )
 }
 
+interface Check {
+  id: string
+  status: string
+  details?: { untestable?: boolean }
+}
+
+/** The single checks of a scenario, as the suite wrote them down. */
+async function checksOf(out: string, scenario: string): Promise<Check[]> {
+  const names = await readdir(join(folder, out))
+  const name = names.find((one) => one.startsWith(`server-${scenario}-`))
+  return JSON.parse(await readFile(join(folder, out, name!, 'checks.json'), 'utf8')) as Check[]
+}
+
+const plain = new Map<string, Promise<ReadonlyMap<string, Outcome>>>()
+
+/** Without the fixtures, once for all tests that look at it. */
+function runPlain(revision: string): Promise<ReadonlyMap<string, Outcome>> {
+  const running = plain.get(revision) ?? run(revision, { role: 'admin', env: {} })
+  plain.set(revision, running)
+  return running
+}
+
 const FIXTURES = { BZZZ_MCP_CONFORMANCE: '1' }
 
 describe('mcp: the public conformance suite, with tokens on', () => {
@@ -139,8 +162,18 @@ describe('mcp: the public conformance suite, with tokens on', () => {
   })
 
   it.each([MODERN, LEGACY])('holds what is generic of %s with its own tools', async (revision) => {
-    const held = holding(await run(revision, { role: 'admin', env: {} }))
+    const held = holding(await runPlain(revision))
     expect(GENERIC[revision]!.filter((name) => !held.includes(name))).toEqual([])
+  })
+})
+
+describe('mcp: without sessions', () => {
+  it('fails no check of the suite but those that only a fixture would make testable', async () => {
+    await runPlain(MODERN)
+    const checks = await checksOf(`${MODERN}-admin`, 'server-stateless')
+    const failed = checks.filter(({ status }) => status === 'FAILURE')
+    expect(failed.filter(({ details }) => details?.untestable !== true)).toEqual([])
+    expect(checks.filter(({ status }) => status === 'SUCCESS').length).toBeGreaterThanOrEqual(20)
   })
 })
 
