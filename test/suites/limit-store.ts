@@ -230,6 +230,11 @@ export function limitStoreSuite(start: () => Promise<LimitServer> | LimitServer)
       nowMs = periodEndMs('month', nowMs) - 1
       await store.prune()
       expect((await claim(bounds)).refusal?.kind).toBe('month')
+      const open = await claim({ concurrentRequests: 1 })
+      await store.renew([open.id], 10 * TTL_MS)
+      nowMs += 9 * TTL_MS
+      await store.prune()
+      expect((await claim({ concurrentRequests: 1 })).refusal?.kind).toBe('concurrent')
     })
 
     it('lets exactly as many through as the limit says, however many replicas ask', async () => {

@@ -39,7 +39,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   shared_buffers: '32MB',
-  max_connections: '50',
+  max_connections: '64',
   fsync: 'on',
 }
 

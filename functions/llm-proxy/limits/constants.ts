@@ -12,8 +12,14 @@ export const RENEW_BATCH_MAX = 1_000
 /** That a call was settled is remembered this long, so that settling it again changes nothing. */
 export const SETTLED_KEPT_MS = 600_000
 
-/** Nothing counted is of interest after the month it belongs to. */
+/** Money that is counted is of interest until the month it belongs to is over. */
 export const STATE_KEPT_MS = 33 * 86_400_000
+
+/** Without money and open calls, nothing counts for longer than the window. */
+export const IDLE_STATE_KEPT_MS = 2 * WINDOW_SLICES * SLICE_MS
+
+/** How often what no longer counts is cleared away. */
+export const PRUNE_MS = 3_600_000
 
 /** Reservations that expired are cleared away with others', this many at once: a few ms. */
 export const EXPIRED_BATCH_MAX = 100
@@ -25,7 +31,7 @@ export const STORE_BATCH_MAX = 128
 export const STORE_PENDING_MAX = 4_096
 
 /** A store that answers later holds up every call. */
-export const STORE_TIMEOUT_MS = 1_000
+export const STORE_TIMEOUT_MS = 3_000
 
 /** After a failure nobody waits for the store for this long. */
 export const AWAY_PAUSE_MS = 1_000

@@ -1,5 +1,6 @@
 import {
   CONCURRENT_RETRY_MS,
+  IDLE_STATE_KEPT_MS,
   SETTLED_KEPT_MS,
   SLICE_MS,
   STATE_KEPT_MS,
@@ -86,10 +87,11 @@ export class MemoryLimitStore implements LimitStore {
   }
 
   prune(): Promise<void> {
-    const before = this.#now() - STATE_KEPT_MS
-    for (const [key, { slices, open }] of this.#states) {
-      const lastMs = (slices.at(-1)?.at ?? 0) * SLICE_MS
-      if (open === 0 && lastMs < before) this.#states.delete(key)
+    const nowMs = this.#now()
+    for (const [key, { slices, open, month }] of this.#states) {
+      const ageMs = nowMs - (slices.at(-1)?.at ?? 0) * SLICE_MS
+      const isIdle = ageMs > IDLE_STATE_KEPT_MS && month.spent + month.held === 0n
+      if (open === 0 && (isIdle || ageMs > STATE_KEPT_MS)) this.#states.delete(key)
     }
     return Promise.resolve()
   }

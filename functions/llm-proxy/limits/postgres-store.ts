@@ -1,12 +1,17 @@
 import pg from 'pg'
 
 import type { Logger } from '../../../shared/log/log.ts'
-import { SETTLED_KEPT_MS, STATE_KEPT_MS, STORE_TIMEOUT_MS } from './constants.ts'
+import {
+  IDLE_STATE_KEPT_MS,
+  SETTLED_KEPT_MS,
+  STATE_KEPT_MS,
+  STORE_TIMEOUT_MS,
+} from './constants.ts'
 import { decodeVerdict, encodeBounds, type EncodedVerdict } from './encoding.ts'
 import type { Claim, LimitStore, Settlement, Verdict } from './limit-store.ts'
 
-/** One question at a time takes calls in, one ends them, one renews. */
-const CONNECTIONS_MAX = 3
+/** One question at a time takes calls in while another ends them. */
+const CONNECTIONS_MAX = 2
 
 /**
  * Limits of every replica that is given the same PostgreSQL. One statement checks and takes a whole
@@ -69,9 +74,19 @@ export class PostgresLimitStore implements LimitStore {
     )
   }
 
+  /** A key that is locked now counts again and is left alone. */
   async prune(): Promise<void> {
-    const before = Math.floor(((this.#now?.() ?? Date.now()) - STATE_KEPT_MS) / 1000)
-    await this.#pool.query('delete from llm_limit_states where slice < $1 and open = 0', [before])
+    const nowMs = this.#now?.() ?? Date.now()
+    const [idle, old] = [IDLE_STATE_KEPT_MS, STATE_KEPT_MS].map((ms) =>
+      Math.floor((nowMs - ms) / 1000),
+    )
+    await this.#pool.query(
+      `delete from llm_limit_states where key in (
+         select key from llm_limit_states
+         where open = 0 and (slice < $2 or (slice < $1 and month_spent = 0 and month_held = 0))
+         for update skip locked)`,
+      [idle, old],
+    )
   }
 
   async ping(): Promise<void> {

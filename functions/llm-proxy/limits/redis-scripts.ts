@@ -1,6 +1,7 @@
 import {
   CONCURRENT_RETRY_MS,
   EXPIRED_BATCH_MAX,
+  IDLE_STATE_KEPT_MS,
   SETTLED_KEPT_MS,
   SLICE_MS,
   STATE_KEPT_MS,
@@ -77,7 +78,9 @@ end
 
 local function save()
   for key, state in pairs(states) do
-    redis.call('SET', PREFIX .. 's:' .. key, cmsgpack.pack(state), 'PX', ${STATE_KEPT_MS})
+    local idle = state.open == 0 and state.monthSpent + state.monthHeld == 0
+    local kept = idle and ${IDLE_STATE_KEPT_MS} or ${STATE_KEPT_MS}
+    redis.call('SET', PREFIX .. 's:' .. key, cmsgpack.pack(state), 'PX', kept)
   end
 end
 

@@ -12,6 +12,7 @@ import { totalTokens, type ModelUsage } from '../usage/model-usage.ts'
 import { Batcher } from './batcher.ts'
 import {
   AWAY_PAUSE_MS,
+  PRUNE_MS,
   RENEW_BATCH_MAX,
   RENEW_MS,
   RESERVATION_TTL_MS,
@@ -63,6 +64,7 @@ export class StoreLimits implements Limits {
   readonly #uncounted: Counter<'outcome'>
   readonly #open = new Set<string>()
   #timer: NodeJS.Timeout | undefined
+  #prunedMs = Number.NEGATIVE_INFINITY
   #renewing: Promise<void> = Promise.resolve()
   #awayUntilMs = 0
 
@@ -98,7 +100,6 @@ export class StoreLimits implements Limits {
       this.#renewing = this.#renewing.then(() => this.#renew())
     }, this.#init.renewMs ?? RENEW_MS)
     this.#timer.unref()
-    this.#renewing = this.#components.store.prune().catch((error: Error) => this.#noteAway(error))
   }
 
   /** What is still open then expires. */
@@ -195,6 +196,10 @@ export class StoreLimits implements Limits {
   async #renew(): Promise<void> {
     const ids = [...this.#open]
     try {
+      if (performance.now() - this.#prunedMs > PRUNE_MS) {
+        this.#prunedMs = performance.now()
+        await this.#components.store.prune()
+      }
       for (let from = 0; from < ids.length; from += RENEW_BATCH_MAX) {
         const batch = ids.slice(from, from + RENEW_BATCH_MAX)
         await this.#components.store.renew(batch, this.#init.ttlMs ?? RESERVATION_TTL_MS)

@@ -1,0 +1,199 @@
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+
+import { PostgresLimitStore } from '../../functions/llm-proxy/limits/postgres-store.ts'
+import type { LimitStore } from '../../functions/llm-proxy/limits/limit-store.ts'
+import { RedisLimitStore } from '../../functions/llm-proxy/limits/redis-store.ts'
+import { openDatabase } from '../../shared/db/database.ts'
+import { DaemonClient } from '../../shared/daemon/daemon-client.ts'
+import { decodeExchanges } from '../../shared/llm/exchange.ts'
+import { sumUsage } from '../../shared/llm/usage-store.ts'
+import { createSilentLogger } from '../../shared/log/log.ts'
+import { startChild } from '../helpers/child.ts'
+import { post, startProxy, type TestProxy } from '../helpers/llm-proxy.ts'
+import { startMemoryDaemon } from '../helpers/memory-daemon.ts'
+import { until } from '../helpers/mesh.ts'
+import { MockUpstream } from '../helpers/mock-upstream.ts'
+import { startQueueServer, type QueueServer } from '../helpers/queue-server.ts'
+import { findRedisServer, startRedisServer } from '../helpers/redis-server.ts'
+
+const log = createSilentLogger()
+const PLACES = 5
+/** Long enough that a busy machine does not let a living replica's places expire. */
+const TTL_MS = 4_000
+const CALLS = 20
+
+const RULES = [{ name: 'places', per: 'cluster', concurrentRequests: PLACES }]
+const share = { key: 'places', bounds: { concurrentRequests: PLACES } }
+
+const closing: (() => Promise<unknown>)[] = []
+
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close()
+})
+
+/** A replica takes every place and is killed with them. */
+async function killWithPlaces(kind: string, url: string, store: LimitStore): Promise<void> {
+  closing.push(() => store.close())
+  const child = await startChild<{ taken: number; code: string }>(
+    new URL('limits-child.ts', import.meta.url),
+    { args: [kind, url, JSON.stringify({ rules: RULES }), String(TTL_MS)] },
+  )
+  expect(child.ready).toEqual({ taken: PLACES, code: 'BZZZ_RATE_LIMIT_EXCEEDED' })
+  let count = 0
+  const isFree = async (): Promise<boolean> => {
+    const claim = { id: `mine-${(count += 1)}`, shares: [share], tokens: 0, nanoUsd: 0n }
+    const [verdict] = await store.reserve([claim], TTL_MS)
+    return verdict!.refusal === null
+  }
+  expect(await isFree()).toBe(false)
+  await child.kill()
+  await until(isFree, 'a place of the dead replica')
+  for (let taken = 1; taken < PLACES; taken += 1) expect(await isFree()).toBe(true)
+  expect(await isFree()).toBe(false)
+}
+
+describe('a replica of the llm-proxy that is killed', () => {
+  it('gives its places on PostgreSQL back in time', async () => {
+    const server = await startQueueServer()
+    closing.push(() => server.stop())
+    const store = new PostgresLimitStore({ log }, { url: server.url })
+    await killWithPlaces('postgres', server.url, store)
+  })
+
+  it('gives its places on Redis back in time', async (context) => {
+    const program = findRedisServer()
+    if (program === undefined) return context.skip('redis-server is not installed')
+    const server = await startRedisServer(program)
+    closing.push(() => server.stop())
+    const store = new RedisLimitStore({ log }, { url: server.url })
+    await killWithPlaces('redis', server.url, store)
+  })
+})
+
+describe('the llm-proxy without one of its servers', () => {
+  let folder: string
+  let mock: MockUpstream
+  const chat = () => post({ model: 'gpt-test', messages: [] })
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'bzzz-accounting-'))
+    mock = await MockUpstream.start()
+    closing.push(
+      () => rm(folder, { recursive: true }),
+      () => mock.close(),
+    )
+  })
+
+  async function start(env: Record<string, string>): Promise<TestProxy> {
+    const proxy = await startProxy({
+      config: { upstreams: { main: { baseURL: mock.url, models: ['gpt-*'] } } },
+      env: { BZZZ_LLM_SPOOL_DIR: folder, ...env },
+    })
+    closing.push(() => proxy.close())
+    return proxy
+  }
+
+  const ask = async (proxy: TestProxy, token?: string): Promise<Response> => {
+    const init = chat()
+    const headers = new Headers(init.headers)
+    if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
+    return proxy.call('/chat/completions', { ...init, headers })
+  }
+
+  const calls = async (server: QueueServer): Promise<number> => {
+    const database = openDatabase(server.url, { log })
+    const { items } = await sumUsage(database.db, { by: ['model'], limit: 10 })
+    await database.close()
+    return items.reduce((sum, item) => sum + item.calls, 0)
+  }
+
+  it('answers 503 where limits cannot be counted, never 401, and goes on afterwards', async () => {
+    const server = await startQueueServer()
+    closing.push(() => server.stop())
+    const proxy = await start({ DATABASE_URL: server.url, RATE_LIMIT_RPM: '100000' })
+    expect((await ask(proxy)).status).toBe(200)
+    await server.pause()
+    for (let n = 0; n < 3; n += 1) expect((await ask(proxy)).status).toBe(503)
+    await server.resume()
+    await until(async () => (await ask(proxy)).status === 200, 'calls to be let through')
+  })
+
+  it('writes down every call that it passed while PostgreSQL was away', async () => {
+    const server = await startQueueServer()
+    closing.push(() => server.stop())
+    const proxy = await start({ DATABASE_URL: server.url })
+    await server.pause()
+    for (let n = 0; n < CALLS; n += 1) expect((await ask(proxy)).status).toBe(200)
+    await server.resume()
+    await until(async () => (await calls(server).catch(() => 0)) === CALLS, 'usage of every call')
+  })
+
+  it('records every call that it passed while no daemon answered', async () => {
+    const node = await startMemoryDaemon()
+    closing.push(() => node.close())
+    const road = await closedRoad(node.url)
+    closing.push(() => road.close())
+    const proxy = await start({
+      BZZZ_ENDPOINT: road.url,
+      BZZZ_TOKEN_KEYS_FILE: node.tokens.keysFile,
+      BZZZ_LLM_RECORD: 'full',
+    })
+    const token = await node.tokens.create({ role: 'agent', subject: 'coder' })
+    const addresses: string[] = []
+    for (let n = 0; n < CALLS; n += 1) {
+      const answer = await ask(proxy, token)
+      expect(answer.status).toBe(200)
+      addresses.push(answer.headers.get('bzzz-exchange') ?? '')
+    }
+    await road.open()
+    const daemon = new DaemonClient({ endpoints: [node.url] })
+    closing.push(() => daemon.close())
+    const recorded = async (): Promise<string[]> => {
+      const ids: string[] = []
+      for (const name of new Set(addresses.map((address) => address.split('#')[0]!))) {
+        const found = await daemon.resolve(name, { token }).catch(() => null)
+        if (!found) continue
+        const { body } = await daemon.getBlob(found.record.hash, { token })
+        const exchanges = decodeExchanges(Buffer.from(await body.arrayBuffer()))
+        ids.push(...exchanges.map(({ id }) => `${name}#${id}`))
+      }
+      return ids.toSorted()
+    }
+    await until(async () => (await recorded()).length === CALLS, 'every exchange')
+    expect(await recorded()).toEqual(addresses.toSorted())
+  })
+})
+
+/** A port on which nobody answers until it is opened; then it leads to `target`. */
+async function closedRoad(target: string) {
+  const { port: targetPort } = new URL(target)
+  const listen = async (port: number): Promise<Server> => {
+    const server = createServer((socket) => {
+      const onward = connect(Number(targetPort), '127.0.0.1')
+      socket.pipe(onward).pipe(socket)
+      for (const end of [socket, onward]) end.on('error', () => end.destroy())
+      socket.on('close', () => onward.destroy())
+    })
+    server.listen(port, '127.0.0.1')
+    await once(server, 'listening')
+    return server
+  }
+  const first = await listen(0)
+  const { port } = first.address() as AddressInfo
+  first.close()
+  await once(first, 'close')
+  let server: Server | undefined
+  return {
+    url: `http://127.0.0.1:${port}`,
+    open: async () => {
+      server = await listen(port)
+    },
+    close: () => Promise.resolve(server?.close()),
+  }
+}
