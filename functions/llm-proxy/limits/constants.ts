@@ -10,7 +10,7 @@ export const RENEW_MS = 20_000
 export const RENEW_BATCH_MAX = 1_000
 
 /** That a call was settled is remembered this long, so that settling it again changes nothing. */
-export const SETTLED_KEPT_MS = 600_000
+export const SETTLED_KEPT_MS = 120_000
 
 /** Money that is counted is of interest until the month it belongs to is over. */
 export const STATE_KEPT_MS = 33 * 86_400_000
@@ -19,7 +19,7 @@ export const STATE_KEPT_MS = 33 * 86_400_000
 export const IDLE_STATE_KEPT_MS = 2 * WINDOW_SLICES * SLICE_MS
 
 /** How often what no longer counts is cleared away. */
-export const PRUNE_MS = 3_600_000
+export const PRUNE_MS = 60_000
 
 /** Reservations that expired are cleared away with others', this many at once: a few ms. */
 export const EXPIRED_BATCH_MAX = 100

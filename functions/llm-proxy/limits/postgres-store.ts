@@ -68,7 +68,7 @@ export class PostgresLimitStore implements LimitStore {
       `update llm_limit_claims set expires_ms =
          coalesce($3, floor(extract(epoch from clock_timestamp()) * 1000)::bigint) + $2
        where id in (
-         select id from llm_limit_claims where id = any($1) and not settled
+         select id from llm_limit_claims where id = any($1)
          for update skip locked)`,
       [ids, ttlMs, this.#now?.() ?? null],
     )
@@ -80,6 +80,7 @@ export class PostgresLimitStore implements LimitStore {
     const [idle, old] = [IDLE_STATE_KEPT_MS, STATE_KEPT_MS].map((ms) =>
       Math.floor((nowMs - ms) / 1000),
     )
+    await this.#pool.query('delete from llm_limit_settled where until_ms <= $1', [nowMs])
     await this.#pool.query(
       `delete from llm_limit_states where key in (
          select key from llm_limit_states

@@ -78,11 +78,14 @@ async function createLimitTables(db: Kysely<unknown>): Promise<void> {
       slice bigint not null,
       day bigint not null,
       month bigint not null,
-      expires_ms bigint not null,
-      settled boolean not null default false
+      expires_ms bigint not null
     )
   `.execute(db)
   await sql`create index llm_limit_claims_expires on llm_limit_claims (expires_ms)`.execute(db)
+  // That a claim was settled is remembered apart, so that those still open are few.
+  await sql`
+    create table llm_limit_settled (id text primary key, until_ms bigint not null)
+  `.execute(db)
 }
 
 const MONTH = sql`
@@ -155,7 +158,7 @@ const EXPIRE = sql`
         where id = any(_ids) and expires_ms <= _now_ms returning *
       )
       select k as key, day, month, count(*) as open, sum(nano_usd) as held
-      from gone, unnest(gone.keys) as k where not settled group by k, day, month
+      from gone, unnest(gone.keys) as k group by k, day, month
     loop
       update llm_limit_states s set
         open = s.open - _one.open,
@@ -173,7 +176,7 @@ const EXPIRE = sql`
  */
 const RESERVE = sql`
     create function llm_limit_reserve(_batch jsonb, _ttl_ms bigint, _given_ms bigint default null)
-    returns json language plpgsql as $$
+    returns json language plpgsql set enable_seqscan = off as $$
     declare
       _now bigint := coalesce(_given_ms, floor(extract(epoch from clock_timestamp()) * 1000));
       _keys text[] := array(select jsonb_array_elements_text(_batch -> 'keys'));
@@ -190,6 +193,7 @@ const RESERVE = sql`
       _uses text[]; _out text[] := '{}';
       _ids text[] := '{}'; _granted int[] := '{}'; _index int := -1;
       _day_end bigint; _month_end bigint;
+      _this_month bigint := llm_limit_month(_now);
     begin
       perform set_config('synchronous_commit', 'off', true);
       -- Read without a lock; what is still there once the keys are locked is taken.
@@ -278,7 +282,7 @@ const RESERVE = sql`
         where s.key = n.key and n.r > 0;
       insert into llm_limit_claims (id, keys, tokens, nano_usd, slice, day, month, expires_ms)
         select c ->> 'id', array(select _keys[i::int] from jsonb_array_elements_text(c -> 's') as i),
-          (c ->> 't')::bigint, (c ->> 'n')::bigint, _slice, _now / 86400000, llm_limit_month(_now),
+          (c ->> 't')::bigint, (c ->> 'n')::bigint, _slice, _now / 86400000, _this_month,
           _now + _ttl_ms
         from unnest(_granted) as g cross join lateral (select _batch -> 'claims' -> g as c) as one;
       return ('[' || array_to_string(_out, ',') || ']')::json;
@@ -288,7 +292,7 @@ const RESERVE = sql`
 /** `_ended`: `[{id, keys, t: tokens, n: nano-dollars}]`. */
 const SETTLE = sql`
     create function llm_limit_settle(_ended jsonb, _kept_ms bigint, _given_ms bigint default null)
-    returns void language plpgsql as $$
+    returns void language plpgsql set enable_seqscan = off as $$
     declare
       _now bigint := coalesce(_given_ms, floor(extract(epoch from clock_timestamp()) * 1000));
       _day bigint := _now / 86400000;
@@ -303,23 +307,21 @@ const SETTLE = sql`
       for _one in
         with ended as (
           select * from jsonb_to_recordset(_ended) as e(id text, keys text[], t bigint, n bigint)
+        ), fresh as (
+          insert into llm_limit_settled (id, until_ms) select e.id, _now + _kept_ms from ended e
+          on conflict do nothing returning id
         ), held as (
-          update llm_limit_claims c set settled = true, expires_ms = _now + _kept_ms
-          from ended e where c.id = e.id and not c.settled
-          returning c.id, c.keys, c.tokens, c.nano_usd, c.slice, c.day, c.month
-        ), unknown as (
-          insert into llm_limit_claims
-            (id, keys, tokens, nano_usd, slice, day, month, expires_ms, settled)
-          select e.id, e.keys, 0, 0, _slice, _day, _month, _now + _kept_ms, true from ended e
-          where not exists (select from llm_limit_claims c where c.id = e.id)
-          on conflict do nothing
-          returning id, keys, tokens, nano_usd, slice, day, month
+          delete from llm_limit_claims c using fresh f where c.id = f.id returning c.*
+        ), known as (
+          select f.id, coalesce(h.keys, e.keys) as keys, coalesce(h.tokens, 0) as tokens,
+            coalesce(h.nano_usd, 0) as nano_usd, coalesce(h.slice, _slice) as slice,
+            coalesce(h.day, _day) as day, coalesce(h.month, _month) as month,
+            (h.id is not null)::int as open, e.t, e.n
+          from fresh f join ended e using (id) left join held h using (id)
         ), charges as (
-          select k as key, e.t - c.tokens as more, c.slice, c.day, c.month, c.open,
-          c.nano_usd as held,
-            e.n as spent
-          from (select *, 1 as open from held union all select *, 0 from unknown) as c
-          join ended e using (id), unnest(c.keys) as k
+          select k as key, c.t - c.tokens as more, c.slice, c.day, c.month, c.open,
+            c.nano_usd as held, c.n as spent
+          from known c, unnest(c.keys) as k
         ), placed as (
           select *, case when more > 0 then _slice else slice end as target from charges
         )
