@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer, type AddressInfo, type Server } from 'node:net'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -122,29 +122,30 @@ describe('the llm-proxy without one of its servers', () => {
   }
 
   it('answers 503 where limits cannot be counted, never 401, and goes on afterwards', async () => {
-    const proxy = await start({ DATABASE_URL: server.url, RATE_LIMIT_RPM: '100000' })
+    const road = await buildRoad(server.url)
+    const proxy = await start({ DATABASE_URL: road.url, RATE_LIMIT_RPM: '100000' })
     expect((await ask(proxy)).status).toBe(200)
-    await server.pause()
+    await road.cut()
     for (let n = 0; n < 3; n += 1) expect((await ask(proxy)).status).toBe(503)
-    await server.resume()
+    await road.open()
     await until(async () => (await ask(proxy)).status === 200, 'calls to be let through')
   })
 
   it('writes down every call that it passed while PostgreSQL was away', async () => {
-    const proxy = await start({ DATABASE_URL: server.url })
     const before = await calls()
-    await server.pause()
+    const road = await buildRoad(server.url)
+    const proxy = await start({ DATABASE_URL: road.url })
+    await road.cut()
     for (let n = 0; n < CALLS; n += 1) expect((await ask(proxy)).status).toBe(200)
-    await server.resume()
-    const written = async (): Promise<number> => (await calls().catch(() => 0)) - before
-    await until(async () => (await written()) === CALLS, 'usage of every call')
+    await road.open()
+    await until(async () => (await calls()) === before + CALLS, 'usage of every call')
   })
 
   it('records every call that it passed while no daemon answered', async () => {
     const node = await startMemoryDaemon()
     closing.push(() => node.close())
-    const road = await closedRoad(node.url)
-    closing.push(() => road.close())
+    const road = await buildRoad(node.url)
+    await road.cut()
     const proxy = await start({
       BZZZ_ENDPOINT: road.url,
       BZZZ_TOKEN_KEYS_FILE: node.tokens.keysFile,
@@ -176,30 +177,42 @@ describe('the llm-proxy without one of its servers', () => {
   })
 })
 
-/** A port on which nobody answers until it is opened; then it leads to `target`. */
-async function closedRoad(target: string) {
-  const { port: targetPort } = new URL(target)
-  const listen = async (port: number): Promise<Server> => {
-    const server = createServer((socket) => {
-      const onward = connect(Number(targetPort), '127.0.0.1')
-      socket.pipe(onward).pipe(socket)
-      for (const end of [socket, onward]) end.on('error', () => end.destroy())
-      socket.on('close', () => onward.destroy())
-    })
+interface Road {
+  url: string
+  open(): Promise<void>
+  /** Nobody gets through any more, also not those on their way. */
+  cut(): Promise<void>
+}
+
+/** A port that leads to that of `target` while it is open, and is open at first. */
+async function buildRoad(target: string): Promise<Road> {
+  const { hostname, port: targetPort } = new URL(target)
+  const sockets = new Set<Socket>()
+  const keep = (socket: Socket): Socket => {
+    sockets.add(socket)
+    return socket.on('close', () => sockets.delete(socket)).on('error', () => socket.destroy())
+  }
+  const server = createServer((socket) => {
+    const onward = keep(connect(Number(targetPort), hostname))
+    keep(socket).on('close', () => onward.destroy())
+    onward.on('close', () => socket.destroy())
+    socket.pipe(onward).pipe(socket)
+  })
+  let port = 0
+  const open = async (): Promise<void> => {
     server.listen(port, '127.0.0.1')
     await once(server, 'listening')
-    return server
+    port = (server.address() as AddressInfo).port
   }
-  const first = await listen(0)
-  const { port } = first.address() as AddressInfo
-  first.close()
-  await once(first, 'close')
-  let server: Server | undefined
-  return {
-    url: `http://127.0.0.1:${port}`,
-    open: async () => {
-      server = await listen(port)
-    },
-    close: () => Promise.resolve(server?.close()),
+  const cut = async (): Promise<void> => {
+    if (!server.listening) return
+    const closed = once(server, 'close')
+    server.close()
+    for (const socket of sockets) socket.destroy()
+    await closed
   }
+  await open()
+  closing.push(cut)
+  const url = Object.assign(new URL(target), { port: String(port) }).href.replace(/\/$/, '')
+  return { url, open, cut }
 }
