@@ -89,7 +89,11 @@ export class SpooledWriter<Entry extends { id: string }> implements Startable {
       else await pause(GATHER_MS, signal)
       if (signal.aborted) return
       try {
-        while (this.#pending.length > 0) await this.#write()
+        while (this.#pending.length > 0 && !signal.aborted) {
+          await this.#write()
+          // Otherwise a busy process would write a few rows again and again.
+          if (this.#pending.length < BATCH_MAX) await pause(GATHER_MS, signal)
+        }
         pauseMs = RETRY_MS
       } catch (error) {
         this.#components.log.warn(
