@@ -75,6 +75,20 @@ export class ThreadIndex {
     return row && Number(row.version) > 0 ? toThread(row) : undefined
   }
 
+  async has(address: string, { hash, seq }: { hash: string; seq: number }): Promise<boolean> {
+    const row = await reached(() =>
+      this.#db
+        .selectFrom('thread_messages as m')
+        .innerJoin('threads as t', 't.id', 'm.thread_id')
+        .select('m.hash')
+        .where('t.address', '=', address)
+        .where('m.seq', '=', String(seq))
+        .where('m.hash', '=', hash)
+        .executeTakeFirst(),
+    )
+    return row !== undefined
+  }
+
   /** Those of the records whose messages are in the index. */
   async knownVersions(records: readonly string[]): Promise<Set<string>> {
     if (records.length === 0) return new Set()

@@ -33,7 +33,8 @@ interface Committed {
   placed: readonly PlacedMessage[]
   base: Known
   thread: IndexedThread
-  version: ThreadVersion
+  /** Absent where nothing had to be written. */
+  version: ThreadVersion | undefined
 }
 
 interface Options {
@@ -117,19 +118,35 @@ export class ThreadWriter {
   }
 
   async #write(calls: readonly WaitingAppend[], options: Options): Promise<Committed> {
+    let lost: Pick<Committed, 'plan' | 'placed'> | undefined
     for (let attempt = 0; attempt < COMMIT_ATTEMPTS_MAX; attempt += 1) {
       const base = await this.#where(attempt > 0, options)
+      // It was taken, its answer was lost, and somebody has gone on behind it since.
+      if (lost && (await this.#isThere(lost.placed))) return this.#unchanged({ ...lost, base })
       const plan = await this.#plan(calls)
       const unplaced = plan.fresh.map((message) => message.unplaced)
       const placed = placeMessages(this.#address, base.thread.frontier, unplaced)
       const committed = await this.#put({ plan, placed, base }, options)
       if (committed) {
-        this.#known = { ...base, thread: committed.thread, version: committed.version.version }
+        const version = committed.version?.version ?? base.version
+        this.#known = { ...base, thread: committed.thread, version }
         return committed
       }
       this.#known = undefined
+      lost = { plan, placed }
     }
     throw new OverloadedError('Too many write to this thread at once.', 1)
+  }
+
+  async #isThere(placed: readonly PlacedMessage[]): Promise<boolean> {
+    const [first] = placed
+    if (!first) return false
+    return this.#components.index.has(this.#address, { hash: first.hash, seq: first.message.seq })
+  }
+
+  /** Nothing was written now: what the calls are answered is in the index already. */
+  #unchanged({ plan, placed, base }: Pick<Committed, 'plan' | 'placed' | 'base'>): Committed {
+    return { plan, placed, base, thread: base.thread, version: undefined }
   }
 
   /** Where the thread ends: as remembered, unless that is old or was wrong. */
@@ -169,18 +186,11 @@ export class ThreadWriter {
     { plan, placed, base }: Pick<Committed, 'plan' | 'placed' | 'base'>,
     options: Options,
   ): Promise<Committed | undefined> {
+    if (placed.length === 0) return this.#unchanged({ plan, placed, base })
     const { thread } = base
     const added = placed.map(({ hash, message: { seq, parents } }) => ({ hash, seq, parents }))
     const frontier = frontierAfter(thread.frontier, added)
     const head = headOf(thread, { ...frontier, placed })
-    const version = {
-      record: thread.record,
-      version: base.version,
-      timestamp: '',
-      head,
-      messages: [],
-    }
-    if (placed.length === 0) return { plan, placed, base, thread, version }
     const record = await this.#store(head, { plan, placed, version: base.version }, options)
     if (!record) return undefined
     const messages = placed.map(({ hash, message, bytes }, index) => {
@@ -230,9 +240,11 @@ export class ThreadWriter {
       return (await daemon.putAddress(this.#address, write, options)).record
     } catch (error) {
       if (!isConflict(error)) throw error
-      // The first attempt may have been taken, and its answer lost.
       const current = error.details['current'] as RecordJSON | null | undefined
-      return current?.hash === hash ? current : undefined
+      if (current?.hash !== hash) return undefined
+      // An attempt was taken and its answer lost. That a quorum has it is still to be made sure.
+      const again = { hash, mediaType: THREAD_MEDIA_TYPE, ifHash: hash }
+      return (await daemon.putAddress(this.#address, again, options)).record
     }
   }
 
@@ -243,7 +255,7 @@ export class ThreadWriter {
   ): Promise<void> {
     const { index, catchUp } = this.#components
     try {
-      if (placed.length > 0) {
+      if (version) {
         const after = base.thread.record
         let row = thread
         if (!(await index.advance(thread, version, after))) {

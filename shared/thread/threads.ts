@@ -146,9 +146,7 @@ export class Threads {
     if (messages.length === 0 || messages.length > APPEND_MESSAGES_MAX) {
       throw new InvalidRequestError(`Append 1 to ${APPEND_MESSAGES_MAX} messages at a time.`)
     }
-    const createdAt = new Date().toISOString()
-    const prepared: PreparedMessage[] = []
-    for (const message of messages) prepared.push(await this.#prepare(message, createdAt, options))
+    const prepared = await this.#prepare(messages, options)
     const bytes = prepared.reduce(
       (sum, { content, searched, isStored }) =>
         sum + searched.length + (isStored ? 0 : (content?.length ?? 0)),
@@ -296,26 +294,40 @@ export class Threads {
   }
 
   async #prepare(
-    given: NewMessage,
-    createdAt: string,
+    messages: readonly NewMessage[],
     options: AppendOptions,
-  ): Promise<PreparedMessage> {
+  ): Promise<PreparedMessage[]> {
     const { author } = options
-    if (given.contentHash === undefined) {
-      const prepared = prepareMessage(given, { author, createdAt })
-      const { content } = prepared
-      if (content === undefined || content.length <= BATCH_BLOB_BYTES_MAX) return prepared
-      const sizeBytes = content.length
-      await this.#daemon.putBlob(once(content), { ...options, sizeBytes })
-      return { ...prepared, isStored: true }
+    const createdAt = new Date().toISOString()
+    const sizes = await this.#retain(messages, options)
+    const prepared = messages.map((given) => {
+      const contentBytes = sizes.get(given.contentHash ?? '') ?? 0
+      return prepareMessage(given, { author, createdAt, contentBytes })
+    })
+    for (const message of prepared) {
+      const { content } = message
+      if (content === undefined || content.length <= BATCH_BLOB_BYTES_MAX) continue
+      await this.#daemon.putBlob(once(content), { ...options, sizeBytes: content.length })
+      message.isStored = true
     }
-    const contentBytes =
-      options.sizes?.get(given.contentHash) ??
-      (await this.#daemon.retain([given.contentHash], options))[0]
-    if (typeof contentBytes !== 'number') {
-      throw new BlobNotFoundError(`Store ${given.contentHash} before a message names it.`)
+    return prepared
+  }
+
+  /** Sizes of the blobs that messages name, which from now on are kept until they do. */
+  async #retain(
+    messages: readonly NewMessage[],
+    { sizes: known, ...options }: AppendOptions,
+  ): Promise<ReadonlyMap<string, number>> {
+    const found = new Map(known)
+    const named = new Set(messages.flatMap(({ contentHash }) => contentHash ?? []))
+    const hashes = [...named].filter((hash) => !found.has(hash))
+    const sizes = hashes.length === 0 ? [] : await this.#daemon.retain(hashes, options)
+    for (const [index, hash] of hashes.entries()) {
+      const size = sizes[index]
+      if (typeof size === 'number') found.set(hash, size)
+      else throw new BlobNotFoundError(`Store ${hash} before a message names it.`)
     }
-    return prepareMessage(given, { author, createdAt, contentBytes })
+    return found
   }
 
   /** Where the messages of a thread lie in the index, the oldest first. */

@@ -16,6 +16,7 @@ import { placeMessages } from '../../../shared/thread/dag.ts'
 import { decodeHead, encodeHead, THREAD_MEDIA_TYPE } from '../../../shared/thread/head.ts'
 import { messageHash } from '../../../shared/thread/message.ts'
 import type { NewMessage } from '../../../shared/thread/new-message.ts'
+import type { ThreadDaemon } from '../../../shared/thread/thread-blobs.ts'
 import { Threads } from '../../../shared/thread/threads.ts'
 import { makeRecord } from '../../helpers/record.ts'
 import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
@@ -190,6 +191,49 @@ describe('threads', () => {
     ])
     const contents = (await readAll(address)).map(({ content }) => content)
     expect(new Set(contents)).toEqual(new Set(['x', 'y']))
+  })
+})
+
+describe('an append whose answer is lost on the way', () => {
+  /** A daemon that is asked twice for the first record: the first answer got lost. */
+  function forgetful(between: () => Promise<unknown>): ThreadDaemon {
+    let asked = 0
+    return {
+      resolve: (...args) => client.resolve(...args),
+      history: (...args) => client.history(...args),
+      merge: (...args) => client.merge(...args),
+      getBlob: (...args) => client.getBlob(...args),
+      putBlob: (...args) => client.putBlob(...args),
+      putBlobs: (...args) => client.putBlobs(...args),
+      retain: (...args) => client.retain(...args),
+      putAddress: async (...args) => {
+        asked += 1
+        if (asked === 1) {
+          await client.putAddress(...args)
+          await between()
+        }
+        return client.putAddress(...args)
+      },
+    }
+  }
+
+  it.each([
+    ['nobody went on', async () => undefined],
+    [
+      'somebody went on behind it',
+      (address: string) => threads.append(address, [say('behind')], options()),
+    ],
+  ])('is there once, where %s', async (_, goOn) => {
+    const address = await newThread()
+    const daemonTwice = forgetful(() => goOn(address))
+    const through = new Threads({ daemon: daemonTwice, db: database.db })
+    const { items } = await through.append(address, [say('once')], options())
+    const messages = await readAll(address)
+    const found = messages.filter(({ content }) => content === 'once')
+    expect(found.map(({ hash, seq }) => ({ hash, seq, existed: false }))).toEqual(items)
+    await through.append(address, [say('last')], options())
+    expect((await readAll(address)).at(-1)!.content).toBe('last')
+    expect((await threads.verify(address, { token })).whole).toBe(true)
   })
 })
 
