@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 
 import { createTokenKey } from '../../shared/auth/token.ts'
+import { findPortOffset } from '../helpers/cluster.ts'
 
 const ROOT = join(import.meta.dirname, '..', '..')
 
@@ -50,23 +51,22 @@ function start(env: Record<string, string> = {}) {
   return { child, exited, message }
 }
 
-/** An offset at which nobody listens on the ports of the stack file's functions. */
-async function freeOffset(): Promise<string> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as AddressInfo
-  probe.close()
-  return String(port - 3003)
-}
-
 describe('gateway process', () => {
   it.each(['SIGTERM', 'SIGINT', 'disconnect'] as const)(
     'tells its ports, serves, and exits with 0 on %s',
     async (cause) => {
-      const { child, exited, message } = start({ BZZZ_PORT_OFFSET: await freeOffset() })
+      const { child, exited, message } = start({
+        BZZZ_PORT_OFFSET: String(await findPortOffset(1)),
+      })
       const { ready, ports } = (await message) as { ready: true; ports: Record<string, number> }
       expect(ready).toBe(true)
-      expect(Object.keys(ports).toSorted()).toEqual(['gateway', 'metrics', 'resolve'])
+      expect(Object.keys(ports).toSorted()).toEqual([
+        'gateway',
+        'llm-proxy',
+        'mcp',
+        'metrics',
+        'resolve',
+      ])
       // Both ways lead to the function, which lets nobody in without a token.
       const paths = [
         `${ports['gateway']}/function/resolve/me@demo/x`,
@@ -89,7 +89,7 @@ describe('gateway process', () => {
     const { port } = holder.address() as AddressInfo
     const { exited, message } = start({
       BZZZ_GATEWAY_PORT: String(port),
-      BZZZ_PORT_OFFSET: await freeOffset(),
+      BZZZ_PORT_OFFSET: String(await findPortOffset(1)),
     })
     const sentence = `Port ${port} is already in use: stop the program that holds it, or set BZZZ_GATEWAY_PORT.`
     expect(await message).toEqual({ error: { code: 'BZZZ_PORT_IN_USE', message: sentence } })

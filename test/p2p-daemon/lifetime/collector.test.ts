@@ -199,7 +199,7 @@ describe('collector, when it may not delete', () => {
       const older = 'sources' in answer ? { ...answer, sources: ['records'] } : answer
       return Buffer.from(JSON.stringify(older))
     })
-    await expectIncomplete(a, hash, /^b does not know about pins, threads$/)
+    await expectIncomplete(a, hash, /^b does not know about pins, threads, exchanges$/)
   })
 
   it('asks a member for reasons that only that one knows', async () => {
