@@ -215,10 +215,10 @@ export class ImportStore {
     return { ...row, start: Number(row.start) }
   }
 
-  async setVerified(name: ChunkName): Promise<void> {
+  async setVerified(name: ChunkName, servedBy: readonly string[]): Promise<void> {
     await this.#db
       .updateTable('v1_chunks')
-      .set({ verified_at: new Date() })
+      .set({ verified_at: new Date(), verified_from: [...servedBy] })
       .where('import', '=', name.import)
       .where('log', '=', name.log)
       .where('author', '=', name.author)

@@ -36,7 +36,7 @@ export function reportAddress(id: string): string {
 
 /**
  * Ends an import: what was imported, what was verified, what was set aside. The report says nothing
- * of when it was written, so that an import of the same logs has the same one.
+ * of when it was written: the same logs, read back from the same nodes, have the same one.
  */
 export class ReportStep {
   readonly #components: ReportStepComponents
@@ -92,6 +92,7 @@ export class ReportStep {
       proves: 'integrity of each chain, not who wrote it: v1 signs without a key',
       entries: entries.total,
       threads: threads.total,
+      verifiedFrom: await this.#verifiedFrom(id),
       chains: chains.slice(0, REPORT_ITEMS_MAX),
       chainsTotal: chains.length,
       quarantined: {
@@ -107,6 +108,14 @@ export class ReportStep {
         })),
       },
     }
+  }
+
+  /** Nodes that every entry was read back from. */
+  async #verifiedFrom(id: string): Promise<string[]> {
+    const { rows } = await sql<{ node: string }>`
+      select distinct unnest(verified_from) as node from v1_chunks where import = ${id} order by 1
+    `.execute(this.#components.db)
+    return rows.map(({ node }) => node)
   }
 
   /** Every chunk was verified by itself; here each must begin where the one before it ends. */

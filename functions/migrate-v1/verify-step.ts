@@ -35,7 +35,7 @@ export class VerifyStep {
     const rows = await store.ofChain(place.author, place.start, place.entries)
     const servedBy = new Set<string>()
     followChunk(place, await this.#fetch(rows, servedBy, options))
-    await imports.setVerified(name)
+    await imports.setVerified(name, [...servedBy])
     return { entries: place.entries, servedBy: [...servedBy] }
   }
 

@@ -215,6 +215,8 @@ export interface V1ChunkTable {
   /** Set in the transaction that adds the entries. */
   done_at: Date | null
   verified_at: Date | null
+  /** Nodes that the bytes came from. */
+  verified_from: string[] | null
 }
 
 /** A conversation of v1 and the thread it became. */

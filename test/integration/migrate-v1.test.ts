@@ -113,7 +113,11 @@ describe('bzzz migrate v1', () => {
     const { address, hash, report } = JSON.parse(out) as {
       address: string
       hash: string
-      report: { entries: number; chains: { author: string; head: string; entries: number }[] }
+      report: {
+        verifiedFrom: string[]
+        entries: number
+        chains: { author: string; head: string; entries: number }[]
+      }
     }
     const heads = Object.values(v1Manifest.nodes).map(
       ({ author, head_hash: head }) => `${author} ${head}`,
@@ -125,7 +129,10 @@ describe('bzzz migrate v1', () => {
       `${cluster.daemonURL}/v1/resolve?address=${encodeURIComponent(address)}`,
       { headers: { authorization: `Bearer ${cluster.env['BZZZ_TOKEN']}` } },
     )
-    const { record } = (await answer.json()) as { record: { hash: string; signature: string } }
+    const { record } = (await answer.json()) as {
+      record: { hash: string; signature: string; author: string }
+    }
+    expect(report.verifiedFrom).toEqual([record.author])
     expect(record.hash).toBe(hash)
     expect(record.signature).not.toBe('')
   })

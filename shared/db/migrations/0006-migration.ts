@@ -36,6 +36,7 @@ async function createImports(db: Kysely<unknown>): Promise<void> {
     .addColumn('blob', 'text', (column) => column.notNull())
     .addColumn('done_at', 'timestamptz')
     .addColumn('verified_at', 'timestamptz')
+    .addColumn('verified_from', sql`text[]`)
     .addPrimaryKeyConstraint('v1_chunks_pk', ['import', 'log', 'author', 'genesis', 'chunk'])
     .execute()
 }
