@@ -33,7 +33,8 @@ export class MemoryBudget {
 /** A call that goes on, or that ended and waits to be stored. */
 export class Recording implements ExchangeRecording {
   readonly id: string
-  readonly call: ExchangeCall
+  /** Without its body, which is held by itself and counted. */
+  readonly call: Omit<ExchangeCall, 'requestBody'>
   readonly at = new Date()
   /** Null where nothing is recorded. */
   readonly batch: Batch | null
@@ -55,11 +56,12 @@ export class Recording implements ExchangeRecording {
     this.#budget = components.budget
     this.#onEnd = components.onEnd
     this.id = init.id
-    this.call = init.call
+    const { requestBody, ...call } = init.call
+    this.call = call
     this.batch = init.batch
     this.#withheld = init.mode === 'full' && init.batch ? null : 'mode'
-    if (this.#withheld === null && this.#take(init.call.requestBody.length)) {
-      this.#request = init.call.requestBody
+    if (this.#withheld === null && this.#take(requestBody.length)) {
+      this.#request = requestBody
     }
   }
 
