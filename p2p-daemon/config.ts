@@ -95,6 +95,14 @@ export const daemonConfigSchema = z.object({
     .string()
     .optional()
     .describe('Limits of projects, such as apollo=10GiB,*=100GiB; config/quotas.json goes first'),
+  BZZZ_MODELS_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('Server with OpenAI’s API on this machine, such as http://127.0.0.1:11434/v1'),
+  BZZZ_MODELS_SHARED: list
+    .default([])
+    .describe('Its models that the whole mesh may use, such as llama3.2:3b,qwen2.5:7b'),
+  BZZZ_MODELS_KEY: z.string().optional().describe('Its key, where it wants one'),
   BZZZ_STOP_TIMEOUT: duration
     .default(4_000)
     .describe('How long requests in flight may take to end'),

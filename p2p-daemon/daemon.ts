@@ -30,6 +30,7 @@ import { loadNodeKey, type NodeKey } from './mesh/node-key.ts'
 import { agreesOnTime, reportPartition } from './mesh/partition.ts'
 import { createNodeMetrics } from './node-metrics.ts'
 import { NodeState } from './nodes/node-state.ts'
+import { composeModels } from './models/compose.ts'
 import { Nodes } from './nodes/nodes.ts'
 import { composeQuotas } from './lifetime/compose-quotas.ts'
 import { composeLifetime } from './lifetime/compose.ts'
@@ -180,6 +181,7 @@ function compose(base: Base, store: DiskStore): { parts: Startable[]; http: Http
       ...policy.parts,
       ...news.agents.parts,
       ...news.events.parts,
+      ...news.models.parts,
       ...roots.parts,
       ...kept.lifetime.parts,
       ...kept.quotas.parts,
@@ -251,7 +253,7 @@ function composeScrubbing(
 
 /** Who does what in the cluster, and what happens there. */
 function composeNews(
-  { log, registry, layout }: Base,
+  { config, log, registry, layout }: Base,
   parts: {
     mesh: Libp2pMesh
     provider: Provider
@@ -275,7 +277,15 @@ function composeNews(
     log,
     registry,
   })
-  return { agents, events }
+  const models = composeModels(
+    { mesh, streams: mesh, agents, log },
+    {
+      url: config.BZZZ_MODELS_URL,
+      key: config.BZZZ_MODELS_KEY,
+      shared: config.BZZZ_MODELS_SHARED,
+    },
+  )
+  return { agents, events, models }
 }
 
 /** What decides how long blobs stay, and how many a project may keep. */

@@ -19,6 +19,7 @@ import { eventRoutes, type EventRoutesOptions } from './events.ts'
 import { gcRoutes, type GCRoutesOptions } from './gc.ts'
 import { joinRoutes, type JoinRoutesOptions } from './join.ts'
 import { meshRoutes, type MeshRoutesOptions } from './mesh.ts'
+import { modelRoutes, type ModelRoutesOptions } from './models.ts'
 import { nodeRoutes, type NodeRoutesOptions } from './nodes.ts'
 import { pinRoutes, type PinRoutesOptions } from './pins.ts'
 import { policyRoutes, type PolicyRoutesOptions } from './policy.ts'
@@ -38,6 +39,7 @@ export interface HttpServerComponents extends ServiceComponents {
     SearchRoutesOptions &
     PolicyRoutesOptions &
     MeshRoutesOptions &
+    ModelRoutesOptions &
     NodeRoutesOptions &
     AgentRoutesOptions &
     EventRoutesOptions &
@@ -88,6 +90,7 @@ export class HttpServer implements Startable {
     await app.register(policyRoutes, routes)
     await app.register(meshRoutes, routes)
     await app.register(nodeRoutes, routes)
+    await app.register(modelRoutes, routes)
     await app.register(agentRoutes, routes)
     await app.register(eventRoutes, { ...routes, isRevoked: auth.isRevoked })
     await app.register(joinRoutes, routes)

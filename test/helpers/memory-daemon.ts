@@ -17,6 +17,7 @@ import { Door } from '../../p2p-daemon/join/door.ts'
 import { Invitations } from '../../p2p-daemon/join/invitations.ts'
 import { FileAllowList } from '../../p2p-daemon/mesh/allow-list.ts'
 import { NetworkKey } from '../../p2p-daemon/mesh/network-key.ts'
+import { composeModels } from '../../p2p-daemon/models/compose.ts'
 import { createNodeKey } from '../../p2p-daemon/mesh/node-key.ts'
 import { NodeState } from '../../p2p-daemon/nodes/node-state.ts'
 import { Nodes } from '../../p2p-daemon/nodes/nodes.ts'
@@ -138,6 +139,7 @@ export async function startMemoryDaemon(
     log,
     registry,
   })
+  const models = composeModels({ mesh, streams: noStreams(), agents, log }, { shared: [] })
   const { pins, retention, collector } = lifetime
   const { scrubber } = scrub
   const tokens = await createTestTokens(dir)
@@ -191,6 +193,7 @@ export async function startMemoryDaemon(
         mesh,
         nodes,
         agents,
+        models,
         events,
         ...joinRoutes,
         pins,
@@ -246,6 +249,11 @@ export async function startMemoryDaemon(
 function silentTopic() {
   const nothing = (): Promise<void> => Promise.resolve()
   return { publish: nothing, onSubscriber: () => undefined, start: nothing, stop: nothing }
+}
+
+function noStreams() {
+  const openStream = () => Promise.reject(new Error('There is no peer.'))
+  return { openStream, handleStream: () => undefined }
 }
 
 function noProvider() {

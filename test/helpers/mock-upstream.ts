@@ -24,6 +24,7 @@ export class MockUpstream {
   readonly calls: MockCall[] = []
   readonly #server: Server
   readonly #queue: MockAnswer[] = []
+  #port = 0
   otherwise: MockAnswer = json(chatCompletion())
 
   private constructor() {
@@ -50,12 +51,13 @@ export class MockUpstream {
     const mock = new MockUpstream()
     mock.#server.listen({ host: '127.0.0.1', port: 0 })
     await once(mock.#server, 'listening')
+    mock.#port = (mock.#server.address() as AddressInfo).port
     return mock
   }
 
   /** Its base URL, as a client of OpenAI is given it. */
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/v1`
+    return `http://127.0.0.1:${this.#port}/v1`
   }
 
   get last(): MockCall {
@@ -73,6 +75,12 @@ export class MockUpstream {
     this.calls.length = 0
     this.#queue.length = 0
     this.otherwise = json(chatCompletion())
+  }
+
+  /** Where it was before it was closed. */
+  async reopen(): Promise<void> {
+    this.#server.listen({ host: '127.0.0.1', port: this.#port })
+    await once(this.#server, 'listening')
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { FIELD_BYTES_MAX } from '../constants.ts'
 import type { AnswerKind } from '../endpoints.ts'
-import { JSONFields } from '../body/json-fields.ts'
+import { JSONFields } from '../../../shared/json/json-fields.ts'
 import type { ModelUsage } from '../usage/model-usage.ts'
 import { EventReader } from './event-reader.ts'
 import { readUsage } from './usage.ts'

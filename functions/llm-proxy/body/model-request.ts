@@ -1,7 +1,7 @@
 import { InvalidRequestError } from '../../../shared/errors.ts'
 import { FIELD_BYTES_MAX, MODEL_CHARS_MAX } from '../constants.ts'
 import type { Endpoint } from '../endpoints.ts'
-import { JSONFields } from './json-fields.ts'
+import { JSONFields } from '../../../shared/json/json-fields.ts'
 import { findModelPart } from './multipart-model.ts'
 
 /** What is looked at in a request. Everything else is handed on without having been read. */

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 
 import { createAnswerReader } from '../../../functions/llm-proxy/answer/answer-reader.ts'
-import { JSONFields } from '../../../functions/llm-proxy/body/json-fields.ts'
+import { JSONFields } from '../../../shared/json/json-fields.ts'
 import { ModelRequest } from '../../../functions/llm-proxy/body/model-request.ts'
 import { ENDPOINTS } from '../../../functions/llm-proxy/endpoints.ts'
 import { post, startProxy, type TestProxy } from '../../helpers/llm-proxy.ts'

@@ -12,6 +12,7 @@ import { signRevocation } from '../../../shared/auth/revocation.ts'
 import { SCOPE_TABLE, SCOPES, type Scope } from '../../../shared/auth/scopes.ts'
 import { createToken, createTokenKey, TOKEN_PREFIX } from '../../../shared/auth/token.ts'
 import { createFunctionApp } from '../../../shared/function/host.ts'
+import { MODEL_PATHS } from '../../../p2p-daemon/models/model-exchange.ts'
 import { readStackFile } from '../../../shared/function/stack-file.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
 import { Registry } from '../../../shared/metrics/metrics.ts'
@@ -72,6 +73,10 @@ function ofLLMProxy(): Record<string, string> {
   return Object.fromEntries(entries) as Record<string, string>
 }
 
+function shared(why: string): Record<string, string> {
+  return Object.fromEntries(MODEL_PATHS.map((path) => [`POST /v1/shared${path}`, why]))
+}
+
 /** Why a route that names no project needs none. A new route is put here or above, not left out. */
 const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'POST /async-function/*': 'the function checks the token once more when it is called',
@@ -96,6 +101,8 @@ const WITHOUT_PROJECT: Readonly<Record<string, string>> = {
   'GET /v1/policy/ownership': 'nodes belong to no project',
   'POST /': 'a job is done under the token that submitted it',
   'GET /v1/usage': 'sums up what the token covers',
+  'GET /v1/shared/models': 'names of models belong to no project',
+  ...shared('a node shares a model with all; projects are the proxy’s matter'),
   'GET /v1/models': 'names of models belong to no project',
   'GET /v1/models/*': 'names of models belong to no project',
   'GET /:id': 'a job is shown to its owner',
