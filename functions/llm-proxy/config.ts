@@ -81,7 +81,7 @@ export const accountingConfigSchema = z.object({
   DATABASE_URL: z
     .string()
     .optional()
-    .describe('PostgreSQL for usage, and for limits where there is no Redis'),
+    .describe('PostgreSQL for usage, threads, and limits where there is no Redis'),
   REDIS_URL: z.string().optional().describe('Redis for limits'),
 })
 

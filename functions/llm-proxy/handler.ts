@@ -5,11 +5,13 @@ import { parseEnv } from '../../shared/config/env.ts'
 import type { FunctionContext } from '../../shared/function/function.ts'
 import { openAccounting } from './accounting.ts'
 import { BodyBudget } from './body/body-budget.ts'
+import { ExactCache } from './cache/exact-cache.ts'
 import { accountingConfigSchema, llmProxyConfigSchema } from './config.ts'
 import { Forwarder } from './forward/forwarder.ts'
 import { CallMetrics } from './metrics.ts'
 import { ModelCalls } from './model-calls.ts'
 import { llmRoutes } from './routes.ts'
+import { openThreadAppender } from './thread/compose.ts'
 import { ConfigSource } from './upstreams/config-source.ts'
 import { ModelList } from './upstreams/model-list.ts'
 import { Router } from './upstreams/router.ts'
@@ -38,12 +40,21 @@ export default async function llmProxy(
 
   const metrics = new CallMetrics({ registry, upstreams: () => router.upstreams })
   const forwarder = new Forwarder({ log, observer: metrics })
-  const accounting = openAccounting(context, parseEnv(accountingConfigSchema, env), {
-    endpoints: config.BZZZ_ENDPOINT,
-  })
+  const accounted = parseEnv(accountingConfigSchema, env)
+  const { BZZZ_ENDPOINT: endpoints } = config
+  const accounting = openAccounting(context, accounted, { endpoints })
   app.addHook('onClose', () => accounting.stop())
   await accounting.start()
-  const calls = new ModelCalls({ router, forwarder, metrics, ...accounting })
+  const cache = new ExactCache({ settings: () => router.config.cache, registry })
+  const threads = openThreadAppender(
+    { metrics, log, registry },
+    { databaseURL: accounted.DATABASE_URL, endpoints },
+  )
+  app.addHook('onClose', async () => threads?.stop())
+  const calls = new ModelCalls({
+    ...{ router, forwarder, metrics, cache, threads: threads?.appender ?? null },
+    ...accounting,
+  })
 
   await registerAccess(app, context)
   await app.register(llmRoutes, {

@@ -6,6 +6,7 @@ import { CallerLeftError, UpstreamBrokenError } from '../../shared/errors.ts'
 import { toWireError } from '../../shared/http/wire-error.ts'
 import { createAnswerReader, type AnswerReader } from './answer/answer-reader.ts'
 import { estimateUsage } from './answer/usage.ts'
+import type { CachedAnswer } from './cache/exact-cache.ts'
 import type { Caller } from './call-scope.ts'
 import type { Cost } from './cost/prices.ts'
 import type { Endpoint } from './endpoints.ts'
@@ -40,6 +41,10 @@ export class ModelCall implements ForwardSink {
   recording: ExchangeRecording | null = null
   outcome: CallOutcome = 'failed'
   status = 0
+  /** Given from the cache: nobody was asked, and nothing was used. */
+  cached: CachedAnswer | null = null
+  #kept: Buffer[] | null = null
+  #keptBytesMax = 0
   #reader: AnswerReader | null = null
   #mediaType = ''
   #route: Route | null = null
@@ -56,7 +61,7 @@ export class ModelCall implements ForwardSink {
   }
 
   get upstream(): string {
-    return this.#route?.upstream.name ?? ''
+    return this.cached?.upstream ?? this.#route?.upstream.name ?? ''
   }
 
   /** The node that served a shared model; null for an upstream of the configuration. */
@@ -71,7 +76,7 @@ export class ModelCall implements ForwardSink {
 
   /** As the upstream calls it, as the configuration does, as the caller does. */
   get modelNames(): string[] {
-    const names = [this.#reader?.model, this.#route?.model, this.init.model]
+    const names = [this.cached?.model, this.#reader?.model, this.#route?.model, this.init.model]
     return [...new Set(names.filter((name) => typeof name === 'string'))]
   }
 
@@ -81,7 +86,7 @@ export class ModelCall implements ForwardSink {
 
   /** Whether the upstream did any work that it will want paid. */
   get isBilled(): boolean {
-    return this.relay.begun && this.status < 400
+    return this.relay.begun && this.status < 400 && !this.cached
   }
 
   get usage(): ModelUsage {
@@ -97,6 +102,34 @@ export class ModelCall implements ForwardSink {
       totalMs: performance.now() - this.startedMs,
       overheadMs: this.#overheadMs,
     }
+  }
+
+  /** The whole answer as the caller got it; null where there is none, or one that is too long. */
+  get answer(): CachedAnswer | null {
+    if (this.cached) return this.cached
+    if (!this.#kept || this.outcome !== 'complete' || this.status !== 200) return null
+    const { model, upstream } = this
+    return { mediaType: this.#mediaType, bytes: Buffer.concat(this.#kept), upstream, model }
+  }
+
+  /** Called before the answer begins: keeps it beside passing it on, up to a length. */
+  keepAnswer(bytesMax: number): void {
+    this.#kept = []
+    this.#keptBytesMax = bytesMax
+  }
+
+  /** Gives an answer again, byte for byte. */
+  replay(answer: CachedAnswer): void {
+    this.cached = answer
+    this.status = 200
+    this.#mediaType = answer.mediaType
+    this.headers['bzzz-upstream'] = answer.upstream
+    this.init.reply.hijack()
+    this.relay.begin(this.status, { ...this.headers, 'content-type': answer.mediaType })
+    this.recording?.chunk(answer.bytes)
+    this.relay.write(answer.bytes)
+    this.relay.end()
+    this.outcome = 'complete'
   }
 
   /** A request leaves for an upstream. */
@@ -169,13 +202,21 @@ export class ModelCall implements ForwardSink {
       cost,
       upstream: this.upstream,
       peer: this.#servedBy,
-      cached: false,
+      cached: this.cached !== null,
       timings: { firstByteMs, totalMs },
     })
   }
 
+  #keep(chunk: Buffer): void {
+    if (!this.#kept) return
+    this.#keptBytesMax -= chunk.length
+    if (this.#keptBytesMax < 0) this.#kept = null
+    else this.#kept.push(chunk)
+  }
+
   #write(chunk: Buffer, resume: () => void): boolean {
     this.recording?.chunk(chunk)
+    this.#keep(chunk)
     const goesOn = this.relay.write(chunk)
     if (this.#overheadMs === null) {
       const before = this.#dispatchedMs - this.startedMs

@@ -1,7 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 
+import { DatabaseUnavailableError, ScopeMissingError } from '../../shared/errors.ts'
 import type { ModelRequest } from './body/model-request.ts'
+import { CACHED_BYTES_MAX, type ExactCache } from './cache/exact-cache.ts'
 import type { Caller } from './call-scope.ts'
 import type { Cost, Prices } from './cost/prices.ts'
 import type { Endpoint } from './endpoints.ts'
@@ -11,6 +13,7 @@ import { requestHeaders } from './forward/headers.ts'
 import type { Limits, Reservation } from './limits/limits.ts'
 import type { CallMetrics } from './metrics.ts'
 import { ModelCall } from './model-call.ts'
+import type { ThreadAppender } from './thread/thread-appender.ts'
 import type { Route, Router } from './upstreams/router.ts'
 import { NO_USAGE } from './usage/model-usage.ts'
 
@@ -24,6 +27,9 @@ export interface ModelCallsComponents {
   limits: Limits | null
   prices: Prices | null
   recorder: ExchangeRecorder | null
+  cache: ExactCache
+  /** Null where there is no database, and so no thread. */
+  threads: Pick<ThreadAppender, 'add'> | null
 }
 
 /** What a route makes of a request before it is known who answers. */
@@ -53,6 +59,7 @@ export class ModelCalls {
   async run(incoming: IncomingCall, request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { router } = this.#components
     const { endpoint, caller, model } = incoming
+    if (caller.thread !== null) this.#requireThreads(request)
     const routes = router.routes(model?.model ?? null)
     const call = new ModelCall({
       endpoint,
@@ -67,11 +74,64 @@ export class ModelCalls {
     const reservation = model ? await this.#reserve(call, model, request) : null
     try {
       if (model) this.#beginRecording(call, model, request)
-      await this.#forward(call, incoming, routes, request)
+      await this.#answer(call, incoming, routes, request)
     } catch (error) {
       call.fail(error)
     } finally {
       this.#settle(call, reservation)
+    }
+    if (model) this.#append(call, model)
+  }
+
+  /** From the cache where the same was asked before, else from an upstream. */
+  async #answer(
+    call: ModelCall,
+    incoming: IncomingCall,
+    routes: readonly Route[],
+    request: FastifyRequest,
+  ): Promise<void> {
+    const { cache } = this.#components
+    const { endpoint, caller, model } = incoming
+    const key = model
+      ? cache.keyOf({
+          project: caller.project,
+          path: endpoint.path,
+          bytes: model.bytes,
+          control: request.headers['cache-control'] ?? '',
+        })
+      : null
+    const known = key === null ? undefined : cache.find(key)
+    if (key !== null) call.headers['bzzz-cache'] = known ? 'hit' : 'miss'
+    if (known) return call.replay(known)
+    if (key !== null || caller.thread !== null) call.keepAnswer(CACHED_BYTES_MAX)
+    await this.#forward(call, incoming, routes, request)
+    const { answer } = call
+    if (key !== null && answer) cache.keep(key, answer)
+  }
+
+  /** Behind the answer, where the caller names a thread. */
+  #append(call: ModelCall, model: ModelRequest): void {
+    const { caller, endpoint } = call.init
+    if (caller.thread === null || endpoint.answer === 'other') return
+    const { answer } = call
+    if (!answer) return this.#components.metrics.appended('dropped')
+    this.#components.threads?.add({
+      thread: caller.thread,
+      token: caller.token,
+      author: caller.subject,
+      requestBody: model.bytes,
+      answer,
+      exchange: call.recording?.address ?? null,
+    })
+  }
+
+  /** Said before anything is asked, or the messages would be lost behind a good answer. */
+  #requireThreads(request: FastifyRequest): void {
+    if (!this.#components.threads) {
+      throw new DatabaseUnavailableError('Threads need PostgreSQL, and there is none here.')
+    }
+    if (!request.claims?.scopes.includes('thread:write')) {
+      throw new ScopeMissingError('The token lacks the scope thread:write for bzzz-thread.')
     }
   }
 
@@ -156,7 +216,7 @@ export class ModelCalls {
       status: call.status,
       outcome: call.outcome,
       stream: call.mediaType.startsWith('text/event-stream'),
-      cached: false,
+      cached: call.cached !== null,
       usage,
       nanoUsd: cost?.nanoUsd ?? 0n,
       totalMs,

@@ -3,7 +3,7 @@ import { KiB, MiB } from '../../shared/limits.ts'
 /** One call of a shared model on a stream of its own. */
 export const MODEL_PROTOCOL = '/bzzz/models/1.0.0'
 
-/** Under this project and role nodes announce what they share; tokens of agents need not cover it. */
+/** Under this project and role nodes announce what they share. */
 export const MODEL_PROJECT = 'mesh'
 export const MODEL_ROLE = 'model-host'
 
