@@ -44,7 +44,8 @@ export async function startQueueServer(): Promise<QueueServer> {
     },
     stop: async () => {
       await server.stop()
-      await rm(folder, { recursive: true, force: true })
+      // Whoever wrote last of the server's processes may still be at it for a moment.
+      await rm(folder, { recursive: true, force: true, maxRetries: 10 })
     },
   }
 }
