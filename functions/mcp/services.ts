@@ -10,6 +10,7 @@ import {
   ScopeMissingError,
 } from '../../shared/errors.ts'
 import type { JobQueue } from '../../shared/queue/job-queue.ts'
+import { requireThreadWriter } from '../../shared/thread/access.ts'
 import type { AuthorOptions, Threads } from '../../shared/thread/threads.ts'
 
 /** What tools, resources and prompts work with. */
@@ -62,8 +63,12 @@ export function requireThreads({ services }: Call): Threads {
   throw new DatabaseUnavailableError('Threads need a database, and this server has none.')
 }
 
-/** What is written in a thread is under the name of the caller's token. */
+/**
+ * For writing threads: what is written is under the name of the caller's token.
+ * @throws ScopeMissingError
+ */
 export function authorOptions(call: Call): AuthorOptions {
+  requireThreadWriter(call.caller.claims)
   return { ...callOptions(call), author: call.caller.claims.subject }
 }
 

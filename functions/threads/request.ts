@@ -3,14 +3,10 @@ import { z } from 'zod'
 
 import { parseAddress } from '../../shared/address/address.ts'
 import { requireProject } from '../../shared/auth/plugin.ts'
-import type { Scope } from '../../shared/auth/scopes.ts'
-import {
-  DatabaseUnavailableError,
-  InvalidAddressError,
-  ScopeMissingError,
-} from '../../shared/errors.ts'
+import { DatabaseUnavailableError, InvalidAddressError } from '../../shared/errors.ts'
 import { parseWith } from '../../shared/http/parse.ts'
 import { ADDRESS_CHARS_MAX, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX } from '../../shared/limits.ts'
+import { requireThreadWriter } from '../../shared/thread/access.ts'
 import { threadName, type AuthorOptions, type Threads } from '../../shared/thread/threads.ts'
 
 export interface ThreadRoutesOptions {
@@ -29,9 +25,6 @@ export const page = {
   after: z.string().max(CURSOR_CHARS_MAX).optional(),
   limit: z.coerce.number().int().min(1).max(PAGE_SIZE_MAX).default(PAGE_SIZE_DEFAULT),
 }
-
-/** What a daemon asks of whoever writes a thread: it checks the caller's token again. */
-const WRITING: readonly Scope[] = ['blob:write', 'address:write']
 
 /** The thread that `?address=` names, in a project that the token covers. */
 export function threadOf(request: FastifyRequest): string {
@@ -57,10 +50,9 @@ export function authorOf(request: FastifyRequest): AuthorOptions {
   return { token: token ?? '', author: claims?.subject ?? '', signal: abandoned }
 }
 
-/** As that, for writing: what the daemon would refuse is refused before others are kept waiting. */
+/** As that, for writing. @throws ScopeMissingError */
 export function writerOf(request: FastifyRequest): AuthorOptions {
-  const missing = WRITING.find((scope) => !request.claims?.scopes.includes(scope))
-  if (missing) throw new ScopeMissingError(`Writing threads takes the scope ${missing}, too.`)
+  requireThreadWriter(request.claims ?? { scopes: [] })
   return authorOf(request)
 }
 

@@ -269,3 +269,15 @@ describe('mcp: what the mesh holds', () => {
     expect(await found('usage_report', {})).toMatchObject({ items: [], next_offset: null })
   })
 })
+
+describe('mcp: a thread', () => {
+  it('is written only by who may write what it is made of', async () => {
+    const narrow = await daemon.tokens.create({ subject: 'nan', scopes: ['thread:write'] })
+    const thread = 'bzzz://ada@apollo/narrow'
+    const args = { thread, role: 'user', content: 'hello', create: true }
+    const { body } = await tool('thread_append', args, narrow)
+    expect(body.result?.isError).toBe(true)
+    expect(JSON.stringify(body.result)).toContain('blob:write')
+    await found('thread_append', args)
+  })
+})
