@@ -7,7 +7,7 @@ import type { Logger } from '../../../shared/log/log.ts'
 import { CONFIG_BYTES_MAX } from '../constants.ts'
 import { OPENAI_BASE_URL_DEFAULT } from '../config.ts'
 import { upstreamsSchema, type UpstreamsConfig } from './upstream-config.ts'
-import { WatchedFile } from './watched-file.ts'
+import { RereadFile } from './reread-file.ts'
 
 /** Names of secrets that are looked for where nothing else is said. */
 const CONFIG_SECRET = 'llm-proxy-config'
@@ -34,10 +34,10 @@ export interface LoadedUpstreams extends UpstreamsConfig {
 export class ConfigSource {
   readonly #log: Logger
   readonly #init: ConfigSourceInit
-  readonly #file: WatchedFile | null
+  readonly #file: RereadFile | null
   #current: LoadedUpstreams
 
-  private constructor(log: Logger, init: ConfigSourceInit, file: WatchedFile | null) {
+  private constructor(log: Logger, init: ConfigSourceInit, file: RereadFile | null) {
     this.#log = log
     this.#init = init
     this.#file = file
@@ -48,7 +48,7 @@ export class ConfigSource {
   static open({ log }: { log: Logger }, init: ConfigSourceInit): ConfigSource {
     const named = init.file === undefined ? [] : [init.file]
     const paths = init.file === undefined ? secretPaths(CONFIG_SECRET, init.secretsDirs) : named
-    const file = new WatchedFile(paths, { bytesMax: CONFIG_BYTES_MAX })
+    const file = new RereadFile(paths, { bytesMax: CONFIG_BYTES_MAX })
     const isThere = file.text !== null
     if (!isThere && init.file !== undefined) {
       throw new InvalidConfigError(`The configuration of upstreams cannot be read: ${init.file}.`)
@@ -82,7 +82,7 @@ export class ConfigSource {
   }
 }
 
-function readUpstreams(file: WatchedFile): LoadedUpstreams {
+function readUpstreams(file: RereadFile): LoadedUpstreams {
   let value: unknown
   try {
     // JSON is YAML too.
@@ -115,5 +115,5 @@ export function secretPaths(secret: string, secretsDirs: readonly string[]): str
 }
 
 function firstPresent(paths: readonly string[]): string | undefined {
-  return paths.find((path) => new WatchedFile([path], { bytesMax: CONFIG_BYTES_MAX }).text !== null)
+  return paths.find((path) => new RereadFile([path], { bytesMax: CONFIG_BYTES_MAX }).text !== null)
 }

@@ -6,7 +6,7 @@ import type { Endpoint } from '../endpoints.ts'
 import { CONNECTIONS_MAX, COOL_DOWN_MS_MAX, KEY_BYTES_MAX } from '../constants.ts'
 import { secretPaths } from './config-source.ts'
 import type { UpstreamConfig } from './upstream-config.ts'
-import { WatchedFile } from './watched-file.ts'
+import { RereadFile } from './reread-file.ts'
 
 const DEPLOYMENT = /^(?!\.{1,2}$)[-\w.]{1,128}$/
 
@@ -37,7 +37,7 @@ export class Upstream {
   readonly config: UpstreamConfig
   readonly #pool: Pool
   readonly #basePath: string
-  readonly #keyFile: WatchedFile | null
+  readonly #keyFile: RereadFile | null
   readonly #key: string | undefined
   readonly #patterns: RegExp[]
   #failures = 0
@@ -60,7 +60,7 @@ export class Upstream {
     this.#keyFile =
       keyFile === undefined
         ? null
-        : new WatchedFile(isAbsolute(keyFile) ? [keyFile] : secretPaths(keyFile, secretsDirs), {
+        : new RereadFile(isAbsolute(keyFile) ? [keyFile] : secretPaths(keyFile, secretsDirs), {
             bytesMax: KEY_BYTES_MAX,
           })
     this.#patterns = config.models.map(toPattern)

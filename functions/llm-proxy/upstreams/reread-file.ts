@@ -7,7 +7,7 @@ import { LOOK_AGAIN_MS } from '../constants.ts'
  * is asked for, at most once in a while, so that nothing runs while there are no calls. Read at
  * once, because a stat a second of a file in memory costs less than a turn of the event loop.
  */
-export class WatchedFile {
+export class RereadFile {
   readonly #paths: readonly string[]
   readonly #bytesMax: number
   #path = ''
