@@ -1,6 +1,8 @@
 import type { MessageStream } from '@libp2p/interface'
 import { lpStream, type LengthPrefixedStream } from '@libp2p/utils'
 
+import { InvalidRecordError, ProtocolViolationError } from '../../shared/errors.ts'
+
 const LENGTH_BYTES = 4
 
 /**
@@ -51,4 +53,10 @@ function encodeLength(length: number): Uint8Array {
 function decodeLength(bytes: { byteLength: number; getUint32(offset: number): number }): number {
   if (bytes.byteLength < LENGTH_BYTES) throw INCOMPLETE
   return bytes.getUint32(0)
+}
+
+/** What only a peer that is broken or means harm sends. */
+export function isViolation(error: unknown): boolean {
+  const isOurs = error instanceof ProtocolViolationError || error instanceof InvalidRecordError
+  return isOurs || isFrameError(error)
 }

@@ -4,11 +4,7 @@ import type { Connection, PeerId, PeerInfo, Stream } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 
-import {
-  InvalidRecordError,
-  PeerUnreachableError,
-  ProtocolViolationError,
-} from '../../shared/errors.ts'
+import { PeerUnreachableError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { Registry } from '../../shared/metrics/metrics.ts'
 import { AddressBook } from './address-book.ts'
@@ -26,7 +22,7 @@ import {
   REQUESTS_SERVED_MAX,
 } from './constants.ts'
 import { Dialler, type BootstrapState } from './dialler.ts'
-import { isFrameError } from './framing.ts'
+import { isViolation } from './framing.ts'
 import {
   createHost,
   startHost,
@@ -573,12 +569,6 @@ export class Libp2pMesh implements Mesh, StreamHost {
   #assertNotStarted(): void {
     if (this.#host) throw new Error('Protocols and services are added before the mesh starts.')
   }
-}
-
-/** What only a peer that is broken or means harm sends. */
-function isViolation(error: unknown): boolean {
-  const isOurs = error instanceof ProtocolViolationError || error instanceof InvalidRecordError
-  return isOurs || isFrameError(error)
 }
 
 function toPeer(member: Member, connection?: Connection): Peer {

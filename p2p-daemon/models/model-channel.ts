@@ -3,7 +3,7 @@ import type { LengthPrefixedStream } from '@libp2p/utils'
 
 import { PeerUnreachableError, ProtocolViolationError, RemoteError } from '../../shared/errors.ts'
 import { STATUS_BY_CODE, toWireError } from '../../shared/http/wire-error.ts'
-import { framed, isEndOfStream } from '../mesh/framing.ts'
+import { framed, isEndOfStream, isViolation } from '../mesh/framing.ts'
 import { HEAD_BYTES_MAX, PIECE_BYTES_MAX, WINDOW_BYTES } from './constants.ts'
 
 /** The first byte of a frame says what it is. */
@@ -124,10 +124,11 @@ export class ModelChannel {
     try {
       for (;;) this.#take((await this.#frames.read()).subarray())
     } catch (error) {
-      const known = error instanceof ProtocolViolationError || error instanceof RemoteError
+      const known = isViolation(error) || error instanceof RemoteError
+      // First the reason, then the end that follows from it.
+      this.#fail(known ? (error as Error) : closed(error))
       const isEnd = isEndOfStream(error)
       if (!isEnd && this.#stream.status === 'open') this.#stream.abort(error as Error)
-      this.#fail(known ? error : closed(error))
     }
   }
 

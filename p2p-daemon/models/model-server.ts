@@ -2,6 +2,7 @@ import type { Stream } from '@libp2p/interface'
 
 import { BodyTooLargeError, OverloadedError, ProtocolViolationError } from '../../shared/errors.ts'
 import type { Logger } from '../../shared/log/log.ts'
+import { isViolation } from '../mesh/framing.ts'
 import type { StreamHost } from '../mesh/stream-host.ts'
 import {
   CALLS_PER_PEER_MAX,
@@ -43,8 +44,9 @@ export class ModelServer {
     } catch (error) {
       this.#components.log.debug({ err: error }, 'call of a shared model failed')
       await channel.sendError(error, signal).catch(() => undefined)
-      if (error instanceof ProtocolViolationError) channel.abort(error)
-      else channel.close()
+      // The mesh counts it and resets the stream.
+      if (isViolation(error)) throw error
+      channel.close()
     }
   }
 
