@@ -77,8 +77,6 @@ export default defineConfig({
         test: {
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],
-          maxWorkers: 1,
-          fileParallelism: false,
           testTimeout: FAULTS_TIMEOUT_MS,
           hookTimeout: FAULTS_TIMEOUT_MS,
           sequence: { groupOrder: 3 },
