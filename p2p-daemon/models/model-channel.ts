@@ -31,6 +31,8 @@ export class ModelChannel {
   #head: Uint8Array | null = null
   #isEnded = false
   #failure: Error | null = null
+  #violation: unknown = null
+  readonly #reading: Promise<void>
   #roomBytes = WINDOW_BYTES
   #wake: (() => void)[] = []
 
@@ -43,11 +45,17 @@ export class ModelChannel {
     // Behind what came before the end and has not been read yet.
     const onClose = (): void => void setImmediate(() => this.#fail(closed()))
     stream.addEventListener('close', onClose, { once: true })
-    void this.#readAll()
+    this.#reading = this.#readAll()
   }
 
   onClose(listener: () => void): void {
     this.#stream.addEventListener('close', listener, { once: true })
+  }
+
+  /** What the peer did wrong, if anything, up to the end of its stream: await that first. */
+  async violation(): Promise<unknown> {
+    await this.#reading
+    return this.#violation
   }
 
   async sendHead(head: object, signal: AbortSignal): Promise<void> {
@@ -124,6 +132,7 @@ export class ModelChannel {
     try {
       for (;;) this.#take((await this.#frames.read()).subarray())
     } catch (error) {
+      if (isViolation(error)) this.#violation = error
       const known = isViolation(error) || error instanceof RemoteError
       // First the reason, then the end that follows from it.
       this.#fail(known ? (error as Error) : closed(error))

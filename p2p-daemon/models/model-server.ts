@@ -44,8 +44,10 @@ export class ModelServer {
     } catch (error) {
       this.#components.log.debug({ err: error }, 'call of a shared model failed')
       await channel.sendError(error, signal).catch(() => undefined)
+      // What came right before the end may be read only now.
+      const reason = signal.aborted ? ((await channel.violation()) ?? error) : error
       // The mesh counts it and resets the stream.
-      if (isViolation(error)) throw error
+      if (isViolation(reason)) throw reason
       channel.close()
     }
   }

@@ -105,7 +105,10 @@ export async function makeTempDir(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'bzzz-e2e-'))
 }
 
-export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
+/** Between the look whether a port is free and its use, somebody else may have taken it. */
+const START_ATTEMPTS_MAX = 3
+
+export async function startCluster(init: ClusterInit = {}, attempt = 1): Promise<Cluster> {
   const { nodes = 3 } = init
   const base = init.dataDir === undefined ? await makeTempDir() : null
   const dataDir = init.dataDir ?? join(base!, 'data')
@@ -132,6 +135,8 @@ export async function startCluster(init: ClusterInit = {}): Promise<Cluster> {
   ])
   if (!first) {
     await dispose()
+    const isTaken = /Something else listens|BZZZ_PORT_IN_USE/.test(said)
+    if (isTaken && attempt < START_ATTEMPTS_MAX) return startCluster(init, attempt + 1)
     throw new Error(`bzzz up ended before it was ready:\n${said}`)
   }
   const state = JSON.parse(first[0].toString()) as RunningState
