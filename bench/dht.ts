@@ -14,6 +14,9 @@ export const name = 'dht'
 /** BENCH_DHT_NODES=30 measures a mesh of thirty: it takes 3 GB and some minutes. */
 const SIZES = (process.env['BENCH_DHT_NODES'] ?? '3,10').split(',').map(Number)
 const KEYS = 60
+/** Of kad-dht: with thirty nodes more than these may fall into one bucket, and are not kept. */
+const BUCKET_PEERS_MAX = 20
+const FULL_TIMEOUT_MS = 240_000
 const OPERATIONS = ['provide', 'find', 'put', 'get'] as const
 
 type Times = Record<(typeof OPERATIONS)[number], number[]>
@@ -47,8 +50,8 @@ async function measure(
   try {
     for (const node of nodes) {
       const isFull = async (): Promise<boolean> =>
-        (await tell(node, { op: 'peers', key: '' })) === size - 1
-      await until(isFull, 'a full routing table', 120_000)
+        (await tell(node, { op: 'peers', key: '' })) >= Math.min(size - 1, BUCKET_PEERS_MAX)
+      await until(isFull, 'a full routing table', FULL_TIMEOUT_MS)
     }
     const times: Times = { provide: [], find: [], put: [], get: [] }
     const [first, last] = [nodes[0]!, nodes.at(-1)!]
