@@ -18,7 +18,7 @@ describe('postgres-backend', () => {
     await admin.connect()
     const queue = openQueue({ log: createSilentLogger() }, { databaseURL: database.url })!
     const call = { function: 'worker', path: '/', headers: {}, body: '' }
-    await queue.submit({ topic: 'calls', call })
+    expect(await queue.submit({ topic: 'calls', call })).toHaveProperty('id')
     let going = true
     const submitters = Array.from({ length: SUBMITTERS }, async () => {
       while (going) {
