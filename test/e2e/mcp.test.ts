@@ -129,7 +129,9 @@ describe.each(Object.keys(CLIENTS))('mcp: the tour of %s', (name) => {
       expect(await tourist.prompt('thread_summary', { thread })).toContain('hello')
 
       const call = { function: 'maintenance', path: '/tokens', args: {} }
-      const started = await tourist.call('job_start', { ...call, idempotency_key: project })
+      // Waited for at the first look: clients drop a report that comes in one piece with the answer.
+      const later = { delay_ms: 1_000, idempotency_key: project }
+      const started = await tourist.call('job_start', { ...call, ...later })
       let reports = 0
       let job: Record<string, unknown> = {}
       for (let looks = 0; looks < 20 && job['state'] !== 'completed'; looks += 1) {
@@ -137,8 +139,7 @@ describe.each(Object.keys(CLIENTS))('mcp: the tour of %s', (name) => {
         job = await tourist.call('job_get', wait, () => (reports += 1))
       }
       expect(job).toMatchObject({ state: 'completed', answers: [{ status: 200 }] })
-      // A job that was done before the first look had nothing to report.
-      expect(reports).toBeLessThan(100)
+      expect(reports).toBeGreaterThan(0)
       expect(await tourist.read(`bzzz://jobs/${String(started['job'])}`)).toContain('completed')
 
       // Rows are written behind the answers.
