@@ -129,7 +129,7 @@ describe.each(Object.keys(CLIENTS))('mcp: the tour of %s', (name) => {
       expect(await tourist.prompt('thread_summary', { thread })).toContain('hello')
 
       const call = { function: 'maintenance', path: '/tokens', args: {} }
-      // Waited for at the first look: clients drop a report that comes in one piece with the answer.
+      // Waited for at the first look: a report in one piece with the answer is dropped by clients.
       const later = { delay_ms: 1_000, idempotency_key: project }
       const started = await tourist.call('job_start', { ...call, ...later })
       let reports = 0
