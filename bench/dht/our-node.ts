@@ -16,11 +16,12 @@ const { DATA_DIR = '', BOOTSTRAP = '' } = process.env
 const nodeKey = await loadNodeKey(DATA_DIR)
 const bootstrap = BOOTSTRAP === '' ? [] : [BOOTSTRAP]
 const parts: { dht?: RecordDHT; provider?: Provider } = {}
+const provided = new ProviderStore(join(DATA_DIR, 'provided.db'))
 const node = createMeshNode({ name: 'bench', dataDir: DATA_DIR, nodeKey }, { bootstrap }, (it) => {
   const { log, mesh, registry } = it
   const dht = new RecordDHT({ log, mesh, registry }, { isAuthorAllowed: () => true })
-  const store = new ProviderStore(join(DATA_DIR, 'provided.db'))
-  const provider = new Provider({ mesh, dht, store, log, registry, clock: SYSTEM_CLOCK })
+  const components = { mesh, dht, store: provided, log, registry, clock: SYSTEM_CLOCK }
+  const provider = new Provider(components)
   Object.assign(parts, { dht, provider })
   return [dht]
 })
@@ -35,7 +36,11 @@ async function run({ op, key }: Command): Promise<void> {
     return dht.putRecord(name, encodeRecord(makeRecord({ address: name }, nodeKey)))
   }
   if (op === 'get' && (await dht.getRecord(name))) return undefined
-  if (op === 'provide') return dht.provide(root)
+  if (op === 'provide') {
+    // As the provider does it, but waited for: a peer that is asked looks here first.
+    provided.add(root)
+    return dht.provide(root)
+  }
   if (op === 'find') for await (const _peerId of provider.findProviders(root)) return undefined
   throw new Error(`${op} of ${key} found nothing.`)
 }
