@@ -7,7 +7,7 @@ const AWAY =
 
 /** Some say it in words alone. */
 const AWAY_WORDS =
-  /terminated|timeout|timed out|is closed|not connected|isn't writeable|Stream |not initialized|max retries|LOADING|READONLY|relation "?bullmq|does not exist/i
+  /terminated|not queryable|timeout|timed out|is closed|not connected|isn't writeable|Stream |not initialized|max retries|LOADING|READONLY|relation "?bullmq|does not exist/i
 
 /**
  * Runs an operation on the queue with an end. What the server's absence caused is told as

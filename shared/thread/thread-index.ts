@@ -5,7 +5,7 @@ import type { BzzzDatabase } from '../db/database.ts'
 import type { ThreadTable } from '../db/schema.ts'
 import { NotAThreadError } from '../errors.ts'
 import { frontierAfter, type Frontier } from './dag.ts'
-import { reached } from './database-answer.ts'
+import { reached } from '../db/database-answer.ts'
 import type { ForkPoint, ThreadHead } from './head.ts'
 import type { ThreadMessage } from './message.ts'
 

@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 
 import type { BzzzDatabase } from '../db/database.ts'
-import { reached } from '../thread/database-answer.ts'
+import { reached } from '../db/database-answer.ts'
 import { addressOf } from './conversation.ts'
 import type { OldName } from './old-name.ts'
 

@@ -20,5 +20,5 @@ function isAway(error: unknown): boolean {
   if (!(inner instanceof Error)) return false
   const code = 'code' in inner ? String(inner.code) : ''
   if (/^[0-9A-Z]{5}$/.test(code)) return AWAY.test(code)
-  return /^E[A-Z]+$/.test(code) || /timeout|terminated|ended|closed/i.test(inner.message)
+  return /^E[A-Z]+$/.test(code) || /timeout|terminated|queryable|ended|closed/i.test(inner.message)
 }
