@@ -27,6 +27,12 @@ export const BACKOFF_MS = 250
 /** A Retry-After may be a mistake; an upstream is avoided for no longer than this for one. */
 export const COOL_DOWN_MS_MAX = 300_000
 
+/** A server that is asked more often than this has less to give to calls. */
+export const HEALTH_INTERVAL_MS_MIN = 1000
+
+/** One that went away is noticed within the hour. */
+export const HEALTH_INTERVAL_MS_MAX = 3_600_000
+
 /** The configuration is a few hundred lines at most. */
 export const CONFIG_BYTES_MAX = 1 * MiB
 

@@ -50,6 +50,15 @@ export const ENDPOINTS: readonly Endpoint[] = [
   { ...kept, method: 'GET', path: '/files/:id/content', operation: 'files' },
 ]
 
+/** What each upstream has; answered from all of them together. */
+export const MODELS_ENDPOINT: Endpoint = {
+  method: 'GET',
+  path: '/models',
+  operation: 'models',
+  body: 'none',
+  answer: 'other',
+}
+
 export function bytesMaxOf({ body }: Endpoint): number {
   return body === 'form' ? FORM_BYTES_MAX : JSON_REQUEST_BYTES_MAX
 }

@@ -13,6 +13,7 @@ import { ModelCalls } from './model-calls.ts'
 import { llmRoutes } from './routes.ts'
 import { openThreadAppender } from './thread/compose.ts'
 import { ConfigSource } from './upstreams/config-source.ts'
+import { HealthProbes } from './upstreams/health-probes.ts'
 import { ModelList } from './upstreams/model-list.ts'
 import { Router } from './upstreams/router.ts'
 import { usageRoutes } from './usage/routes.ts'
@@ -37,6 +38,10 @@ export default async function llmProxy(
   )
   const router = new Router({ source, log }, { secretsDirs, endpoints: config.BZZZ_ENDPOINT })
   app.addHook('onClose', () => router.close())
+
+  const probes = new HealthProbes({ upstreams: () => router.upstreams, log, registry })
+  app.addHook('onClose', () => probes.stop())
+  await probes.start()
 
   const metrics = new CallMetrics({ registry, upstreams: () => router.upstreams })
   const forwarder = new Forwarder({ log, observer: metrics })

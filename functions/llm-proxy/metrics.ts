@@ -105,13 +105,13 @@ export class CallMetrics {
     })
     const avoided: Gauge<'upstream'> = new Gauge({
       name: 'bzzz_llm_upstream_avoided',
-      help: '1 while an upstream is asked last because it failed',
+      help: '1 while an upstream is asked last because calls or probes of it failed',
       labelNames: ['upstream'],
       registers,
       collect: () => {
         avoided.reset()
-        for (const { name, coolUntilMs } of components.upstreams()) {
-          avoided.set({ upstream: name }, coolUntilMs > 0 ? 1 : 0)
+        for (const { name, coolUntilMs, isHealthy } of components.upstreams()) {
+          avoided.set({ upstream: name }, coolUntilMs > 0 || !isHealthy ? 1 : 0)
         }
       },
     })

@@ -9,10 +9,10 @@ import { ModelRequest } from './body/model-request.ts'
 import { receiveWhole } from './body/receive.ts'
 import { callerOf } from './call-scope.ts'
 import { QUERY_CHARS_MAX } from './constants.ts'
-import { bytesMaxOf, ENDPOINTS, type Endpoint } from './endpoints.ts'
+import { bytesMaxOf, ENDPOINTS, MODELS_ENDPOINT, type Endpoint } from './endpoints.ts'
 import type { IncomingCall, ModelCalls } from './model-calls.ts'
 import { toOpenAIError } from './openai-error.ts'
-import { MODELS_ENDPOINT, type ModelList } from './upstreams/model-list.ts'
+import type { ModelList } from './upstreams/model-list.ts'
 
 export interface LLMRoutesOptions {
   calls: Pick<ModelCalls, 'run'>

@@ -74,7 +74,7 @@ export class Forwarder {
       const accepts = (status: number, headers: IncomingHttpHeaders): boolean => {
         // A 404 of what is kept is no failure: the next one may keep it.
         if (status === 404 && call.endpoint.kept && !isLastRoute && !isLast) return false
-        if (status === 401) return false
+        if (isUseless(status)) return false
         if (!RETRIED.has(status) || isLast) return true
         return isLastRoute && (retryAfterMs(headers) ?? 0) > init.waitMsMax
       }
@@ -84,8 +84,10 @@ export class Forwarder {
       if (result.kind === 'broken') throw brokenBy(result.error)
       const waitMs = result.kind === 'refused' ? retryAfterMs(result.headers) : null
       if (isLast || (isLastRoute && (waitMs ?? 0) > init.waitMsMax)) throw failedBy(result)
-      // The key of this upstream will not be better a moment later.
-      if (isRefusal(result) && isLastRoute) throw failedBy(result)
+      // Neither its key nor its address will be better a moment later.
+      if (result.kind === 'refused' && isUseless(result.status) && isLastRoute) {
+        throw failedBy(result)
+      }
       if (isLastRoute) {
         await sleep(waitMs ?? backoffMs(attempt - routes.length), undefined, { signal })
       }
@@ -144,8 +146,9 @@ function backoffMs(round: number): number {
   return wholeMs / 2 + Math.random() * (wholeMs / 2)
 }
 
-function isRefusal(result: AttemptResult): boolean {
-  return result.kind === 'refused' && result.status === 401
+/** The upstream refuses its key, or leads elsewhere: only the configuration says where calls go. */
+function isUseless(status: number): boolean {
+  return status === 401 || (status >= 300 && status < 400)
 }
 
 function isTimeout(error: unknown): boolean {
@@ -158,10 +161,12 @@ function isTimeout(error: unknown): boolean {
 
 function failedBy(result: Exclude<AttemptResult, { kind: 'done' | 'broken' }>): Error {
   if (result.kind === 'refused') {
-    if (isRefusal(result)) {
+    const { status } = result
+    if (status === 401) {
       return new UpstreamRefusedError('The upstream refuses the key that the proxy has for it.')
     }
-    return new UpstreamUnreachableError(`The upstream answered ${result.status}.`)
+    const why = status < 400 ? ', which leads elsewhere and is not followed' : ''
+    return new UpstreamUnreachableError(`The upstream answered ${status}${why}.`)
   }
   const { error: cause } = result
   if (isTimeout(cause)) {

@@ -1,6 +1,6 @@
 import type { Logger } from '../../../shared/log/log.ts'
 import { Attempt } from '../forward/attempt.ts'
-import type { Endpoint } from '../endpoints.ts'
+import { MODELS_ENDPOINT } from '../endpoints.ts'
 import { MODEL_LIST_BYTES_MAX, MODEL_LIST_TIMEOUT_MS, MODEL_LIST_TTL_MS } from '../constants.ts'
 import type { Router } from './router.ts'
 import type { Upstream } from './upstream.ts'
@@ -10,14 +10,6 @@ export interface ListedModel {
   id: string
   object: 'model'
   owned_by: string
-}
-
-export const MODELS_ENDPOINT: Endpoint = {
-  method: 'GET',
-  path: '/models',
-  operation: 'models',
-  body: 'none',
-  answer: 'other',
 }
 
 interface Known {

@@ -44,7 +44,8 @@ export class Router {
 
   /**
    * Those of the least priority first, by lot according to their weights; those that are being
-   * avoided last. With a weight of 0 it is only a way out.
+   * avoided behind them, and those that fail their probes last. With a weight of 0 it is only a way
+   * out.
    * @throws UpstreamMissingError, ModelNotFoundError
    */
   routes(model: string | null): Route[] {
@@ -131,6 +132,7 @@ function order(routes: Weighed[]): Weighed[] {
   )
   return routes.toSorted(
     (a, b) =>
+      Number(b.upstream.isHealthy) - Number(a.upstream.isHealthy) ||
       a.upstream.coolUntilMs - b.upstream.coolUntilMs ||
       a.priority - b.priority ||
       compare(lots.get(a)!, lots.get(b)!),

@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 import { duration, size } from '../../../shared/config/env.ts'
 import { MiB } from '../../../shared/limits.ts'
-import { COOL_DOWN_MS_MAX } from '../constants.ts'
+import { COOL_DOWN_MS_MAX, HEALTH_INTERVAL_MS_MAX, HEALTH_INTERVAL_MS_MIN } from '../constants.ts'
 
 /** One upstream, model or target: far more than a team has, and a bound for what is kept. */
 const ENTRIES_MAX = 256
@@ -36,6 +36,25 @@ const coolDown = z
   })
   .prefault({})
 
+/** Off unless it is there: asks a server how it is while no calls tell. */
+const health = z.strictObject({
+  /** At the server, not below the base URL; its list of models when absent. */
+  path: z
+    .string()
+    .regex(/^\/(?!.*\.\.)[-\w./~]{0,255}$/, 'a path such as /health')
+    .optional(),
+  interval: duration
+    .refine(
+      (ms) => ms >= HEALTH_INTERVAL_MS_MIN && ms <= HEALTH_INTERVAL_MS_MAX,
+      'between 1 s and 1 h',
+    )
+    .prefault('30s'),
+  /** A server that takes longer is not well. */
+  timeout: duration.prefault('5s'),
+  /** One after the other, until it is asked last. */
+  failures: z.int().min(1).max(1000).default(2),
+})
+
 const common = {
   models: patterns,
   /** Off for a server that refuses `stream_options`: its streams are then counted by estimate. */
@@ -58,6 +77,7 @@ const remote = {
   apiKeyFile: z.string().min(1).max(1024).optional(),
   /** Sent with every call, such as `openai-organization`. */
   headers: z.record(z.string().regex(/^[-\w]{1,64}$/), z.string().max(1024)).default({}),
+  health: health.optional(),
 }
 
 const upstream = z.discriminatedUnion('type', [
@@ -131,3 +151,4 @@ export const upstreamsSchema = fileSchema.superRefine((file, context) => {
 export type UpstreamsConfig = z.output<typeof upstreamsSchema>
 export type UpstreamConfig = UpstreamsConfig['upstreams'][string]
 export type TargetConfig = z.output<typeof target>
+export type HealthConfig = z.output<typeof health>

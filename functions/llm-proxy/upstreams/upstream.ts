@@ -2,10 +2,10 @@ import { isAbsolute } from 'node:path'
 
 import { Pool, type Dispatcher } from 'undici'
 
-import type { Endpoint } from '../endpoints.ts'
+import { MODELS_ENDPOINT, type Endpoint } from '../endpoints.ts'
 import { CONNECTIONS_MAX, COOL_DOWN_MS_MAX, KEY_BYTES_MAX } from '../constants.ts'
 import { secretPaths } from './config-source.ts'
-import type { UpstreamConfig } from './upstream-config.ts'
+import type { HealthConfig, UpstreamConfig } from './upstream-config.ts'
 import { RereadFile } from './reread-file.ts'
 
 const DEPLOYMENT = /^(?!\.{1,2}$)[-\w.]{1,128}$/
@@ -42,6 +42,7 @@ export class Upstream {
   readonly #patterns: RegExp[]
   #failures = 0
   #coolUntilMs = 0
+  #probesFailed = 0
 
   constructor(name: string, init: UpstreamInit) {
     const { config, secretsDirs } = init
@@ -82,6 +83,23 @@ export class Upstream {
     return this.#coolUntilMs > performance.now() ? this.#coolUntilMs : 0
   }
 
+  /** Null where it is not asked. */
+  get health(): HealthConfig | null {
+    return this.config.type === 'mesh' ? null : (this.config.health ?? null)
+  }
+
+  /** False after so many probes in a row failed: then it is asked last. */
+  get isHealthy(): boolean {
+    return this.health === null || this.#probesFailed < this.health.failures
+  }
+
+  /** @returns whether this changes how it is */
+  probed(passed: boolean): boolean {
+    const before = this.isHealthy
+    this.#probesFailed = passed ? 0 : this.#probesFailed + 1
+    return this.isHealthy !== before
+  }
+
   succeeded(): void {
     this.#failures = 0
     this.#coolUntilMs = 0
@@ -115,6 +133,14 @@ export class Upstream {
       },
       handler,
     )
+  }
+
+  /** Asks how it is, where the configuration says. */
+  probe(handler: Dispatcher.DispatchHandler): void {
+    const call = { endpoint: MODELS_ENDPOINT, path: '/models', query: '', model: null, token: '' }
+    const path = this.health?.path ?? this.#path(call)
+    const headers = { accept: '*/*', ...this.#headers(call) }
+    this.#pool.dispatch({ method: 'GET', path, headers }, handler)
   }
 
   async close(): Promise<void> {

@@ -146,6 +146,21 @@ describe('llm-proxy: what a caller can reach', () => {
     )
   })
 
+  it.each([301, 302, 303, 307, 308])(
+    'is led nowhere by an upstream that answers %i',
+    async (to) => {
+      mock.otherwise = json({}, to, { location: `${other.url}/chat/completions` })
+      const asked = post({ model: 'm', messages: [] })
+      const answer = await proxy.call('/chat/completions', { ...asked, redirect: 'manual' })
+      expect(answer.status).toBe(502)
+      expect(answer.headers.get('location')).toBeNull()
+      expect(await answer.json()).toMatchObject({ error: { code: 'BZZZ_UPSTREAM_UNREACHABLE' } })
+      const list = await proxy.call('/models', { redirect: 'manual' })
+      expect(await list.json()).toMatchObject({ object: 'list' })
+      expect(other.calls).toHaveLength(0)
+    },
+  )
+
   it('cannot speak in the name of the proxy', async () => {
     mock.next(json({}, 200, { 'bzzz-exchange': 'bzzz://x@y/z', 'set-cookie': 'a=1' }))
     const answer = await proxy.call('/chat/completions', post({ model: 'm', messages: [] }))
