@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events'
 
 import type { Connection, PeerId, PeerInfo, Stream } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 import type { Multiaddr } from '@multiformats/multiaddr'
 
 import { PeerUnreachableError } from '../../shared/errors.ts'
@@ -36,6 +35,7 @@ import { NetworkProtector, type NetworkKey } from './network-key.ts'
 import { decodeAnnouncement, encodeAnnouncement, type Announcement } from './node-info.ts'
 import { createNAT, NAT_OFF, type NAT, type NATInit } from './nat.ts'
 import type { NodeKey } from './node-key.ts'
+import { peerIdOf } from './peer-ids.ts'
 import { isRelayed } from './relay-client.ts'
 import { answer } from './request-protocol.ts'
 import { Requester } from './requester.ts'
@@ -526,7 +526,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
   /** The connection monitor's first ping comes late; this one fills the gap. */
   #ping(peerId: string, member: Member): void {
     this.#requireHost()
-      .services.ping.ping(peerIdFromString(peerId))
+      .services.ping.ping(peerIdOf(peerId))
       .then((latencyMs) => (member.firstPingMs = latencyMs))
       .catch((error: Error) => this.#log.debug({ err: error, peerId }, 'first ping failed'))
   }
@@ -550,7 +550,7 @@ export class Libp2pMesh implements Mesh, StreamHost {
   #connectionTo(peerId: string): Connection | undefined {
     if (!this.#host || !this.#isExpected(peerId)) return undefined
     const open = this.#host
-      .getConnections(peerIdFromString(peerId))
+      .getConnections(peerIdOf(peerId))
       .filter(({ status }) => status === 'open')
     return open.findLast((connection) => !isRelayed(connection)) ?? open.at(-1)
   }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 
 import { z } from 'zod'
 
@@ -8,6 +8,9 @@ import type { Logger } from '../log/log.ts'
 
 /** A change counts this much later at most. */
 const POLL_MS = 1_000
+
+/** File systems tell times to a few milliseconds: one changed just now may change unseen again. */
+const SETTLED_MS = 2_000
 
 export interface WatchedFileInit<Value> {
   path: string
@@ -20,17 +23,20 @@ export interface WatchedFileInit<Value> {
   /** After every change, the first reading included. */
   onChange?: (value: Value) => void
   pollMs?: number
+  settledMs?: number
 }
 
 /**
- * The value of a settings file. It is read again every second rather than watched: that works on
- * every file system and with every editor. A change that cannot be read leaves the value before in
- * use, and is reported once.
+ * The value of a settings file. It is looked at every second rather than watched, and read where it
+ * looks changed: that works on every file system and with every editor. A change that cannot be
+ * read leaves the value before in use, and is reported once.
  */
 export class WatchedFile<Value> implements Startable {
   readonly #log: Logger
   readonly #init: WatchedFileInit<Value>
   #text: string | undefined
+  /** Of what was read, once a later change is sure to be seen by it. */
+  #version: string | undefined
   #value: Value | undefined
   #problem: string | undefined
   #timer: NodeJS.Timeout | undefined
@@ -73,7 +79,10 @@ export class WatchedFile<Value> implements Startable {
   async reload(): Promise<void> {
     const { path, what, parse, onChange } = this.#init
     try {
+      const version = await this.#look()
+      if (version !== undefined && version === this.#version) return
       const text = await this.#read()
+      this.#version = version
       if (text === this.#text) {
         this.#problem = undefined
         return
@@ -88,6 +97,15 @@ export class WatchedFile<Value> implements Startable {
       const reason = error instanceof z.ZodError ? z.prettifyError(error) : reasonOf(error)
       this.#report(`${path} holds no ${what}: ${reason}`)
     }
+  }
+
+  /** Undefined where only its text can tell: it is not there, or changed a moment ago. */
+  async #look(): Promise<string | undefined> {
+    const found = await stat(this.#init.path, { bigint: true }).catch(() => undefined)
+    if (!found || Date.now() - Number(found.ctimeMs) < (this.#init.settledMs ?? SETTLED_MS))
+      return undefined
+    const { dev, ino, size, mtimeNs, ctimeNs } = found
+    return [dev, ino, size, mtimeNs, ctimeNs].join(' ')
   }
 
   async #read(): Promise<string> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -18,7 +18,9 @@ beforeEach(() => {
 
 afterEach(() => rmSync(dir, { recursive: true }))
 
-function watch(more: { absent?: string; onChange?: (value: number) => void } = {}) {
+function watch(
+  more: { absent?: string; onChange?: (value: number) => void; settledMs?: number } = {},
+) {
   const parse = (text: string): number => {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'number') throw new Error('no number')
@@ -46,6 +48,24 @@ describe('watched-file', () => {
     await expect.poll(() => file.problem).toBeUndefined()
     expect(seen).toEqual([1, 2])
     await file.stop()
+    await file.stop()
+  })
+
+  it.each([0, 60_000])('sees a change of the same length and time (%i)', async (settledMs) => {
+    const longAgo = new Date(0)
+    writeFileSync(path, '1')
+    utimesSync(path, longAgo, longAgo)
+    const file = watch({ settledMs })
+    await file.start()
+    for (const value of [2, 3, 4]) {
+      writeFileSync(path, String(value))
+      utimesSync(path, longAgo, longAgo)
+      await expect.poll(() => file.value).toBe(value)
+    }
+    writeFileSync(`${path}.new`, '5')
+    utimesSync(`${path}.new`, longAgo, longAgo)
+    renameSync(`${path}.new`, path)
+    await expect.poll(() => file.value).toBe(5)
     await file.stop()
   })
 
