@@ -14,6 +14,9 @@ const REDACTED = [
   '*.password',
   '*.secret',
   'req.headers.authorization',
+  // PostgreSQL's errors quote the row or the key that they are about.
+  'err.detail',
+  'err.where',
 ]
 
 const FORM = {

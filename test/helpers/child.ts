@@ -32,15 +32,18 @@ export async function startChild<Ready>(
     launcher?: readonly string[]
     /** Options of Node. */
     execArgv?: readonly string[]
+    /** Given what it says on stderr, which is shown otherwise. */
+    onLog?: (text: string) => void
   } = {},
 ): Promise<Child<Ready>> {
   const [execPath = '', ...before] = [...(init.launcher ?? []), process.execPath]
   const child = fork(module, init.args ?? [], {
     env: { ...process.env, ...init.env },
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    stdio: ['ignore', 'ignore', init.onLog ? 'pipe' : 'inherit', 'ipc'],
     execPath,
     execArgv: [...before, ...(init.execArgv ?? [])],
   })
+  if (init.onLog) child.stderr?.setEncoding('utf8').on('data', init.onLog)
   const end = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const gone = once(child, 'exit')

@@ -7,7 +7,7 @@ import { composeAgents } from '../../p2p-daemon/agents/compose.ts'
 import { createKeyFileVerifier } from '../../shared/auth/key-file.ts'
 import { LastError } from '../../p2p-daemon/last-error.ts'
 import { startAll, stopAll } from '../../shared/lifecycle.ts'
-import { createSilentLogger } from '../../shared/log/log.ts'
+import { createSilentLogger, type Logger } from '../../shared/log/log.ts'
 import { Registry } from '../../shared/metrics/metrics.ts'
 import { composeRevocations } from '../../p2p-daemon/access/compose.ts'
 import { HttpServer } from '../../p2p-daemon/http/server.ts'
@@ -48,10 +48,10 @@ export interface MemoryDaemon {
 
 /** A node of one with its real HTTP API on a real port; blobs in memory, nobody to talk to. */
 export async function startMemoryDaemon(
-  init: { putBytesMax?: number; quotas?: string } = {},
+  init: { putBytesMax?: number; quotas?: string; log?: Logger } = {},
 ): Promise<MemoryDaemon> {
   const dir = mkdtempSync(join(tmpdir(), 'bzzz-daemon-'))
-  const log = createSilentLogger()
+  const log = init.log ?? createSilentLogger()
   const nodeKey = createNodeKey()
   const mesh = new MemoryNetwork().join(nodeKey.peerId)
   const store = new MemoryStore()

@@ -1,5 +1,6 @@
 import type { Logger } from '../../../shared/log/log.ts'
 import { Gauge, type Registry } from '../../../shared/metrics/metrics.ts'
+import type { NewMessage } from '../../../shared/thread/new-message.ts'
 import type { Threads } from '../../../shared/thread/threads.ts'
 import type { CallMetrics } from '../metrics.ts'
 import { messagesOf, type CallAnswer } from './call-messages.ts'
@@ -99,11 +100,14 @@ export class ThreadAppender {
     const { threads, metrics, log } = this.#components
     const { thread, token, author } = call
     const { signal } = this.#stopping
+    const messages = readMessages(call)
+    if (!messages) {
+      metrics.appended('failed')
+      log.warn({ thread }, 'messages of a call not appended: its body is no JSON')
+      return
+    }
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const refs = call.exchange === null ? [] : [call.exchange]
-        const request: unknown = JSON.parse(call.requestBody.toString())
-        const messages = messagesOf(request, call.answer, refs)
         if (messages.length > 0) {
           await threads.append(thread, messages, { token, author, create: true, signal })
         }
@@ -120,6 +124,18 @@ export class ThreadAppender {
       }
     }
   }
+}
+
+/** Null for a body that the upstream took although it is no JSON. */
+function readMessages({ requestBody, answer, exchange }: ThreadCall): NewMessage[] | null {
+  let request: unknown
+  try {
+    request = JSON.parse(requestBody.toString())
+  } catch {
+    // The error would quote the body.
+    return null
+  }
+  return messagesOf(request, answer, exchange === null ? [] : [exchange])
 }
 
 function sizeOf({ requestBody, answer }: ThreadCall): number {
