@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 import { parseAddress, recordName } from '../address/address.ts'
 import { parsePattern } from '../address/pattern.ts'
-import { BATCH_BLOB_BYTES_MAX } from '../blob/batch.ts'
+import { BATCH_BLOB_BYTES_MAX, splitBatches } from '../blob/batch.ts'
 import type { CallOptions } from '../daemon/daemon-client.ts'
 import type { BzzzDatabase } from '../db/database.ts'
 import {
@@ -24,7 +24,8 @@ import {
   THREADS_KNOWN_MAX,
 } from './constants.ts'
 import { exportThread, type ExportFormat, type ExportSource } from './export.ts'
-import { encodeHead, headHash, THREAD_MEDIA_TYPE, titleSchema, type ThreadHead } from './head.ts'
+import { firstVersion, type NewHead } from './first-version.ts'
+import { headHash, THREAD_MEDIA_TYPE, titleSchema } from './head.ts'
 import { isCanonicalTime, keySchema, projectOf } from './message.ts'
 import { prepareMessage, type NewMessage, type PreparedMessage } from './new-message.ts'
 import {
@@ -63,6 +64,8 @@ export interface NewThread {
   key?: string
   /** For imports: when it was created in truth. */
   createdAt?: string
+  /** What it begins with, in its first version; nothing is added to a thread that is there. */
+  messages?: readonly NewMessage[]
 }
 
 export interface NewFork {
@@ -107,20 +110,22 @@ export class Threads {
 
   /** @throws ThreadExistsError unless it was made with the same key, NotAThreadError */
   async create(
-    { address, title, key, createdAt = new Date().toISOString() }: NewThread,
-    options: AuthorOptions,
+    { address, title, key, createdAt = new Date().toISOString(), messages = [] }: NewThread,
+    options: AppendOptions,
   ): Promise<{ thread: IndexedThread; created: boolean }> {
     if (!isCanonicalTime(createdAt)) throw new InvalidRequestError('createdAt is no ISO time.')
-    return this.#begin(
-      {
-        thread: threadName(address),
-        ...(title !== undefined && { title: parseWith(titleSchema, title) }),
-        ...{ createdBy: options.author, createdAt },
-        ...(key !== undefined && { key: parseWith(keySchema, key) }),
-        ...{ ends: [], seq: 0, count: 0, added: [], contents: [] },
-      },
-      options,
-    )
+    const keys = messages.flatMap((message) => message.key ?? [])
+    if (new Set(keys).size < keys.length) {
+      throw new InvalidRequestError('A thread begins with every key once.')
+    }
+    const head = {
+      thread: threadName(address),
+      ...(title !== undefined && { title: parseWith(titleSchema, title) }),
+      ...{ createdBy: options.author, createdAt },
+      ...(key !== undefined && { key: parseWith(keySchema, key) }),
+    }
+    const { prepared } = await this.#prepare(messages, options)
+    return this.#begin(head, prepared, options)
   }
 
   /** A thread as it stands. @throws RemoteError (BZZZ_ADDRESS_NOT_FOUND), NotAThreadError */
@@ -143,18 +148,8 @@ export class Threads {
     options: AppendOptions,
   ): Promise<Appended> {
     const name = threadName(address)
-    if (messages.length === 0 || messages.length > APPEND_MESSAGES_MAX) {
-      throw new InvalidRequestError(`Append 1 to ${APPEND_MESSAGES_MAX} messages at a time.`)
-    }
-    const prepared = await this.#prepare(messages, options)
-    const bytes = prepared.reduce(
-      (sum, { content, searched, isStored }) =>
-        sum + searched.length + (isStored ? 0 : (content?.length ?? 0)),
-      0,
-    )
-    if (bytes > COMMIT_BYTES_MAX) {
-      throw new InvalidRequestError(`Append at most ${COMMIT_BYTES_MAX} bytes at a time.`)
-    }
+    if (messages.length === 0) throw new InvalidRequestError('Append at least one message.')
+    const { prepared, bytes } = await this.#prepare(messages, options)
     const { token, signal } = options
     const call = { messages: prepared, bytes, token, signal }
     try {
@@ -231,8 +226,9 @@ export class Threads {
         ...(title !== undefined && { title: parseWith(titleSchema, title) }),
         ...{ createdBy: options.author, createdAt: new Date().toISOString() },
         ...(key !== undefined && { key: parseWith(keySchema, key) }),
-        ...{ from: point, ends: point.messages, seq: point.seq, count: 0, added: [], contents: [] },
+        from: point,
       },
+      [],
       options,
     )
   }
@@ -268,17 +264,25 @@ export class Threads {
     return reindexThreads({ daemon, index: this.#index, catchUp: this.#catchUp }, options)
   }
 
-  /** Writes version 1 of a thread. */
+  /** Writes version 1 of a thread. A crash before the index has it leaves that to the next call. */
   async #begin(
-    head: ThreadHead,
+    named: NewHead,
+    prepared: readonly PreparedMessage[],
     options: CallOptions,
   ): Promise<{ thread: IndexedThread; created: boolean }> {
-    const { thread: address, key } = head
-    await this.#daemon.putBlobs([encodeHead(head)], { ...options, project: projectOf(address) })
-    const hash = headHash(head)
+    const { thread: address, key } = named
+    const { head, blobs, messages } = firstVersion(named, prepared)
+    const project = projectOf(address)
+    for (const batch of splitBatches(blobs)) {
+      await this.#daemon.putBlobs(batch, { ...options, project })
+    }
+    const write = { hash: headHash(head), mediaType: THREAD_MEDIA_TYPE, ifVersion: 0 }
     try {
-      const write = { hash, mediaType: THREAD_MEDIA_TYPE, ifVersion: 0 }
-      await this.#daemon.putAddress(address, write, options)
+      const { record: written } = await this.#daemon.putAddress(address, write, options)
+      const { record, version, timestamp } = written
+      const added = { record, version, timestamp, head, messages }
+      const thread = await this.#index.apply(address, [added])
+      return { thread: thread!, created: true }
     } catch (error) {
       if (!isConflict(error)) throw error
       const { thread } = await this.#catchUp.bring(address, options)
@@ -289,14 +293,16 @@ export class Threads {
       if (!isOwn) throw new ThreadExistsError(`There is a thread under ${address} already.`)
       return { thread, created: false }
     }
-    const { thread } = await this.#catchUp.bring(address, options)
-    return { thread, created: true }
   }
 
+  /** What one version may bring. @throws InvalidRequestError */
   async #prepare(
     messages: readonly NewMessage[],
     options: AppendOptions,
-  ): Promise<PreparedMessage[]> {
+  ): Promise<{ prepared: PreparedMessage[]; bytes: number }> {
+    if (messages.length > APPEND_MESSAGES_MAX) {
+      throw new InvalidRequestError(`Append at most ${APPEND_MESSAGES_MAX} messages at a time.`)
+    }
     const { author } = options
     const createdAt = new Date().toISOString()
     const sizes = await this.#retain(messages, options)
@@ -310,7 +316,15 @@ export class Threads {
       await this.#daemon.putBlob(once(content), { ...options, sizeBytes: content.length })
       message.isStored = true
     }
-    return prepared
+    const bytes = prepared.reduce(
+      (sum, { content, searched, isStored }) =>
+        sum + searched.length + (isStored ? 0 : (content?.length ?? 0)),
+      0,
+    )
+    if (bytes > COMMIT_BYTES_MAX) {
+      throw new InvalidRequestError(`Append at most ${COMMIT_BYTES_MAX} bytes at a time.`)
+    }
+    return { prepared, bytes }
   }
 
   /** Sizes of the blobs that messages name, which from now on are kept until they do. */

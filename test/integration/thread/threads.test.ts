@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import type { RecordJSON } from '../../../shared/record/record.ts'
@@ -7,6 +8,7 @@ import type { OpenDatabase } from '../../../shared/db/database.ts'
 import {
   BlobNotFoundError,
   IdempotencyMismatchError,
+  InvalidRequestError,
   NotAThreadError,
   ThreadExistsError,
 } from '../../../shared/errors.ts'
@@ -94,6 +96,33 @@ describe('threads', () => {
       expect(messageHash(message)).toBe(hash)
       expect(await daemon.store.stat(hash)).toBeDefined()
     }
+  })
+
+  it('begins with messages in its first version, and adds none to a thread that is there', async () => {
+    const address = 'bzzz://a@apollo/begun'
+    const long = 'wörd '.repeat(CONTENT_INLINE_BYTES_MAX)
+    const messages = [say('one', { key: 'k1' }), say(long), say('three')]
+    const named = { address, title: 'Begun', key: 'b', messages }
+    const { thread, created } = await threads.create(named, options())
+    expect([created, thread.version, thread.messages]).toEqual([true, 1, 3])
+    const read = await readAll(address)
+    expect(read.map(({ seq }) => seq)).toEqual([1, 2, 3])
+    expect(read[1]).toMatchObject({ contentHash: hashBytes(Buffer.from(long)) })
+    expect((await threads.create(named, options())).created).toBe(false)
+    const again = await threads.append(address, [messages[0]!, say('four')], options())
+    expect(again.items.map(({ existed }) => existed)).toEqual([true, false])
+    expect(again.head).toEqual({ version: 2, seq: 4, messages: 4 })
+    expect(await threads.verify(address, { token })).toMatchObject({ problems: [] })
+    // As after a crash before the index had it: the blobs say the same.
+    const before = await readAll(address)
+    await sql`delete from thread_messages where thread_id = ${thread.id}`.execute(database.db)
+    await sql`delete from thread_versions where thread_id = ${thread.id}`.execute(database.db)
+    await sql`delete from threads where id = ${thread.id}`.execute(database.db)
+    expect((await threads.create(named, options())).created).toBe(false)
+    expect(await readAll(address)).toEqual(before)
+    const twice = [say('one', { key: 'k1' }), say('two', { key: 'k1' })]
+    const refused = threads.create({ address: `${address}2`, messages: twice }, options())
+    await expect(refused).rejects.toThrow(InvalidRequestError)
   })
 
   it('keeps whatever text it is given, long ones in a blob of their own', async () => {
