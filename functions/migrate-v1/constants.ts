@@ -1,3 +1,5 @@
+import { APPEND_MESSAGES_MAX } from '../../shared/thread/constants.ts'
+
 /** Topic of the steps of imports; the connector runs few of them at once. */
 export const STEPS_TOPIC = 'migrate-v1'
 
@@ -8,8 +10,8 @@ export const FLOW_CHUNKS_MAX = 64
 export const STEP_THREADS_MAX = 16
 export const FLOW_THREAD_STEPS_MAX = 64
 
-/** Entries read from the index and appended at once. */
-export const APPEND_ENTRIES = 250
+/** Entries read from the index and appended at once: what one version of a thread may add. */
+export const APPEND_ENTRIES = APPEND_MESSAGES_MAX
 
 /** Threads of one job that are written at once: each has its own record. */
 export const THREADS_AT_ONCE_MAX = 4

@@ -21,6 +21,9 @@ export interface IndexedEntry {
   parentId: string | null
 }
 
+/** Where the bytes of an entry are. */
+export type StoredPlace = Pick<IndexedEntry, 'position' | 'hash' | 'blob' | 'sizeBytes'>
+
 /** Where the next page of a thread's entries begins. */
 export interface ThreadCursor {
   orderedAt: number
@@ -101,17 +104,19 @@ export class EntryStore {
   }
 
   /** Entries of an author between two positions, all forks. */
-  async ofChain(author: string, from: number, count: number): Promise<IndexedEntry[]> {
+  async ofChain(author: string, from: number, count: number): Promise<StoredPlace[]> {
     const rows = await this.#db
       .selectFrom('v1_entries')
-      .selectAll()
+      .select(['position', 'hash', 'blob', 'size_bytes'])
       .where('author', '=', author)
       .where('position', '>=', String(from))
       .where('position', '<', String(from + count))
       .orderBy('position')
       .orderBy('hash')
       .execute()
-    return rows.map(toEntry)
+    return rows.map(({ position, hash, blob, size_bytes: sizeBytes }) => {
+      return { position: Number(position), hash, blob, sizeBytes }
+    })
   }
 }
 

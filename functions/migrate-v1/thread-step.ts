@@ -61,15 +61,16 @@ export class ThreadStep {
       const entries: IndexedEntry[] = await store.ofThread(key, cursor, APPEND_ENTRIES)
       const [first] = entries
       if (!first) return
-      if (cursor === null) {
-        await threads.create({ address, title, key: `v1 ${key}`, createdAt: isoTime(first) }, as)
-      }
       const parents = entries.flatMap(({ parentId }) => parentId ?? [])
       const blobs = await store.blobsOfMessages([...new Set(parents)])
       const messages = entries.map((entry) => toMessage(entry, hosts, blobs))
-      const sizes = await this.#retain(entries, options)
-      await threads.append(address, messages, { ...as, sizes })
+      const more = { ...as, sizes: await this.#retain(entries, options) }
+      const isFirst = cursor === null
+      const named = { address, title, key: `v1 ${key}`, createdAt: isoTime(first) }
+      const isBegun = isFirst && (await threads.create({ ...named, messages }, more)).created
+      if (!isBegun) await threads.append(address, messages, more)
       cursor = entries.at(-1)!
+      if (entries.length < APPEND_ENTRIES) return
     }
   }
 

@@ -4,7 +4,7 @@ import { concurrently } from '../../shared/thread/concurrently.ts'
 import { followChunk, type StoredEntry } from '../../shared/v1/stored-chunk.ts'
 import { readBlobFrom } from './blob-reader.ts'
 import { PAGE_ENTRIES, PAGES_AT_ONCE_MAX } from './constants.ts'
-import type { EntryStore, IndexedEntry } from './entry-store.ts'
+import type { EntryStore, StoredPlace } from './entry-store.ts'
 import type { ChunkName, ImportStore } from './import-store.ts'
 
 export interface VerifyStepComponents {
@@ -40,7 +40,7 @@ export class VerifyStep {
   }
 
   async #fetch(
-    rows: readonly IndexedEntry[],
+    rows: readonly StoredPlace[],
     servedBy: Set<string>,
     options: CallOptions,
   ): Promise<StoredEntry[]> {
@@ -66,7 +66,7 @@ export class VerifyStep {
 }
 
 /** Pages that each fit one answer; an entry that fits none is a page of its own. */
-function pagesOf(rows: readonly IndexedEntry[]): IndexedEntry[][] {
+function pagesOf(rows: readonly StoredPlace[]): StoredPlace[][] {
   const small = rows.filter(({ sizeBytes }) => sizeBytes <= BATCH_BLOB_BYTES_MAX)
   const large = rows.filter(({ sizeBytes }) => sizeBytes > BATCH_BLOB_BYTES_MAX)
   const pages = Array.from({ length: Math.ceil(small.length / PAGE_ENTRIES) }, (_, page) =>
