@@ -73,9 +73,20 @@ const batchSchema = z.object({
 export type Exchange = z.infer<typeof exchangeSchema>
 export type ExchangeBody = z.infer<typeof bodySchema>
 
-/** The content of a batch's address: exchanges that began about the same time, as they ended. */
+export function encodeExchange(exchange: Exchange): string {
+  return JSON.stringify(exchange)
+}
+
+/**
+ * The content of a batch's address: exchanges that began about the same time, as they ended, each
+ * encoded before.
+ */
+export function joinExchanges(encoded: readonly string[]): Buffer {
+  return Buffer.from(`{"format":"bzzz-exchanges/1","exchanges":[${encoded.join(',')}]}`)
+}
+
 export function encodeExchanges(exchanges: readonly Exchange[]): Buffer {
-  return Buffer.from(JSON.stringify({ format: 'bzzz-exchanges/1', exchanges }))
+  return joinExchanges(exchanges.map(encodeExchange))
 }
 
 /** @throws InvalidRecordError */

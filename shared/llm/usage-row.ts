@@ -4,15 +4,19 @@ import { z } from 'zod'
 const TEXT_CHARS_MAX = 512
 
 /** What a database cannot store is taken out, or one row would stop all that come after it. */
-const text = z
-  .string()
-  .transform((given) => given.replaceAll('\0', '').slice(0, TEXT_CHARS_MAX).toWellFormed())
+function clean(given: string): string {
+  return given.replaceAll('\0', '').slice(0, TEXT_CHARS_MAX).toWellFormed()
+}
 
 /** Upstreams are not trusted to count in whole numbers. */
-const count = z
-  .number()
-  .catch(0)
-  .transform((given) => Math.min(Math.max(Math.round(given), 0), 1e12))
+function whole(given: number): number {
+  return Number.isFinite(given) ? Math.min(Math.max(Math.round(given), 0), 1e12) : 0
+}
+
+const COST = /^\d{1,18}$/
+
+const text = z.string().transform(clean)
+const count = z.number().catch(0).transform(whole)
 
 const usage = z.object({
   inputTokens: count,
@@ -44,7 +48,7 @@ const rowSchema = z.object({
   cached: z.boolean(),
   usage,
   /** Decimal digits: JSON has no integers of this size. */
-  costNanoUsd: z.string().regex(/^\d{1,18}$/),
+  costNanoUsd: z.string().regex(COST),
   priced: z.boolean(),
   priceMap: text,
   firstByteMs: count.nullable(),
@@ -56,8 +60,44 @@ const rowSchema = z.object({
 /** What one model call used and cost. */
 export type UsageRow = z.infer<typeof rowSchema>
 
+/**
+ * The row as it can be stored: what the schema makes of it, at a fraction of its price.
+ * @throws when it costs what no column takes
+ */
 export function createUsageRow(row: UsageRow): UsageRow {
-  return rowSchema.parse(row)
+  const { usage: used } = row
+  if (!COST.test(row.costNanoUsd)) throw new Error('A cost of more digits than are kept.')
+  return {
+    id: row.id,
+    at: row.at,
+    tokenId: clean(row.tokenId),
+    subject: clean(row.subject),
+    project: clean(row.project),
+    agent: clean(row.agent),
+    path: clean(row.path),
+    model: clean(row.model),
+    servedModel: clean(row.servedModel),
+    upstream: clean(row.upstream),
+    peer: row.peer === null ? null : clean(row.peer),
+    status: row.status,
+    outcome: clean(row.outcome),
+    cached: row.cached,
+    usage: {
+      inputTokens: whole(used.inputTokens),
+      cachedInputTokens: whole(used.cachedInputTokens),
+      cacheWriteTokens: whole(used.cacheWriteTokens),
+      outputTokens: whole(used.outputTokens),
+      reasoningTokens: whole(used.reasoningTokens),
+      ...(used.images !== undefined && { images: whole(used.images) }),
+      estimated: used.estimated,
+    },
+    costNanoUsd: row.costNanoUsd,
+    priced: row.priced,
+    priceMap: clean(row.priceMap),
+    firstByteMs: row.firstByteMs === null ? null : whole(row.firstByteMs),
+    totalMs: whole(row.totalMs),
+    exchange: row.exchange === null ? null : clean(row.exchange),
+  }
 }
 
 /** One line of a spool file. @throws when it is not one */

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 
 import { recordName } from '../../../shared/address/address.ts'
-import { EXCHANGES_PER_BATCH_MAX, type Exchange } from '../../../shared/llm/exchange.ts'
+import { EXCHANGES_PER_BATCH_MAX } from '../../../shared/llm/exchange.ts'
 import { BATCH_OPEN_MS, BATCHES_MAX } from './constants.ts'
 import type { ExchangeCall } from './recorder.ts'
 import { timeOrderedId } from './time-ordered-id.ts'
@@ -15,8 +15,8 @@ export interface Batch {
   name: string
   project: string
   token: string
-  /** Those that ended, the first to end first. Written anew as a whole with each that ends. */
-  exchanges: Exchange[]
+  /** Those that ended, encoded, the first to end first. Each write is of all of them. */
+  exchanges: string[]
 }
 
 interface OpenBatch extends Batch {

@@ -9,8 +9,12 @@ export const BODY_BYTES_MAX = 32 * MiB
 /** Exchanges that ended and wait to be stored, about 2 KiB each beside their bodies. */
 export const EXCHANGES_WAITING_MAX = 10_000
 
-/** Ended exchanges are gathered this long, so that many share a write. */
+/** Ended exchanges are gathered this long, or until a write is full, so that many share one. */
 export const GATHER_MS = 250
+
+/** So much is redacted and hashed in one go: some 0.3 ms, for which calls wait. */
+export const DESCRIBED_EXCHANGES_MAX = 32
+export const DESCRIBED_BYTES_MAX = 64 * KiB
 
 /** Stored in one go; more wait for the next. */
 export const WRITE_EXCHANGES_MAX = 512

@@ -4,12 +4,12 @@ import type { ExchangeEnd } from './recorder.ts'
 import type { Recording } from './recording.ts'
 import { redact, type Redacted, type Redaction } from './redaction.ts'
 
-/** What is stored of an exchange, and the bodies that it names. */
+/** What is stored of an exchange, and the bodies that it names, by their hashes. */
 export function describeExchange(
   recording: Recording,
   end: ExchangeEnd,
   rules: readonly Redaction[],
-): { exchange: Exchange; blobs: Buffer[] } {
+): { exchange: Exchange; blobs: Map<string, Buffer> } {
   const { call } = recording
   const bodies = recording.bodies()
   const request = bodies && redact(bodies.request, 'request', rules)
@@ -18,14 +18,15 @@ export function describeExchange(
   if (bodies && (!request || !response)) recording.withhold('not-text')
   const parts = request && response ? { request, response } : null
   const { agent, project, tokenId, subject, model } = call.scope
+  const blobs = new Map<string, Buffer>()
   const exchange: Exchange = {
     ...{ id: recording.id, at: recording.at.toISOString() },
     ...{ tokenId, subject, project, agent },
     ...{ method: call.method, path: call.path, model, servedModel: end.model },
     ...{ upstream: end.upstream, peer: end.peer },
     ...{ status: end.status, outcome: end.outcome, cached: end.cached },
-    request: parts && bodyOf(parts.request, call.requestMediaType),
-    response: parts && bodyOf(parts.response, end.mediaType),
+    request: parts && bodyOf(parts.request, call.requestMediaType, blobs),
+    response: parts && bodyOf(parts.response, end.mediaType, blobs),
     withheld: recording.withheld,
     usage: end.usage && wholeNumbers(end.usage),
     costNanoUsd: String(end.cost?.nanoUsd ?? 0n),
@@ -33,17 +34,19 @@ export function describeExchange(
     priceMap: end.cost?.priceMapHash ?? '',
     ...{ firstByteMs: end.timings.firstByteMs, totalMs: end.timings.totalMs },
   }
-  const stored = parts ? [parts.request.bytes, parts.response.bytes] : []
-  return { exchange, blobs: stored.filter((bytes) => bytes.length > 0) }
+  return { exchange, blobs }
 }
 
-/** Null where there was nothing to send. */
+/** Null where there was nothing to send; else its bytes are put to `blobs`. */
 function bodyOf(
   { bytes, redacted }: NonNullable<Redacted>,
   mediaType: string,
+  blobs: Map<string, Buffer>,
 ): ExchangeBody | null {
   if (bytes.length === 0) return null
-  return { hash: hashBytes(bytes), sizeBytes: bytes.length, mediaType, redacted }
+  const hash = hashBytes(bytes)
+  blobs.set(hash, bytes)
+  return { hash, sizeBytes: bytes.length, mediaType, redacted }
 }
 
 /** Upstreams are not trusted to count in whole numbers. */

@@ -6,14 +6,16 @@ import type { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
 import { RemoteError } from '../../../shared/errors.ts'
 import type { Startable } from '../../../shared/lifecycle.ts'
 import {
-  encodeExchanges,
+  encodeExchange,
   EXCHANGES_MEDIA_TYPE,
-  type Exchange,
+  joinExchanges,
 } from '../../../shared/llm/exchange.ts'
 import type { Logger } from '../../../shared/log/log.ts'
 import type { Prices } from '../cost/prices.ts'
 import type { Batch } from './batches.ts'
 import {
+  DESCRIBED_BYTES_MAX,
+  DESCRIBED_EXCHANGES_MAX,
   EXCHANGES_WAITING_MAX,
   GATHER_MS,
   RETRY_MS,
@@ -48,7 +50,8 @@ interface Ended {
 interface Write {
   batch: Batch
   ended: Recording[]
-  blobs: Buffer[]
+  /** By their hashes: a body that came twice is sent once. */
+  blobs: Map<string, Buffer>
 }
 
 /**
@@ -60,11 +63,15 @@ interface Write {
 export class ExchangeWriter implements Startable {
   readonly #components: ExchangeWriterComponents
   readonly #waiting: Ended[] = []
+  /** Of the bodies of those that wait. */
+  #waitingBytes = 0
   /** Hash of the price map that was stored last. */
   #pricesStored = ''
   #stopping: AbortController | null = null
   #loop: Promise<void> = Promise.resolve()
   #wake: () => void = () => undefined
+  /** Ends the pause in which exchanges are gathered. */
+  #hurry: () => void = () => undefined
 
   constructor(components: ExchangeWriterComponents) {
     this.#components = components
@@ -77,7 +84,9 @@ export class ExchangeWriter implements Startable {
   add(recording: Recording, end: ExchangeEnd): void {
     if (this.#waiting.length >= EXCHANGES_WAITING_MAX) return this.#done('lost', recording)
     this.#waiting.push({ recording, end })
+    this.#waitingBytes += recording.held
     this.#wake()
+    if (this.#isFull()) this.#hurry()
   }
 
   start(): Promise<void> {
@@ -94,9 +103,11 @@ export class ExchangeWriter implements Startable {
     this.#stopping = null
     const timer = setTimeout(() => controller.abort(), STOP_TIMEOUT_MS)
     this.#wake()
+    this.#hurry()
     await this.#loop
     clearTimeout(timer)
     const lost = this.#waiting.splice(0)
+    this.#waitingBytes = 0
     for (const { recording } of lost) this.#done('lost', recording)
     if (lost.length > 0) this.#components.log.error({ lost: lost.length }, 'exchanges are lost')
   }
@@ -106,11 +117,19 @@ export class ExchangeWriter implements Startable {
     while (!signal.aborted && (this.#stopping || this.#waiting.length > 0)) {
       if (this.#waiting.length === 0) {
         await new Promise<void>((resolve) => (this.#wake = resolve))
-        if (this.#stopping) await pause(GATHER_MS, signal)
-        continue
+      }
+      // Also between two writes, or a busy proxy would write a few exchanges again and again.
+      if (this.#stopping && !this.#isFull()) {
+        const hurry = new AbortController()
+        this.#hurry = () => hurry.abort()
+        await pause(GATHER_MS, AbortSignal.any([signal, hurry.signal]))
       }
       for (const write of await this.#gather()) await this.#persist(write, signal)
     }
+  }
+
+  #isFull(): boolean {
+    return this.#waiting.length >= WRITE_EXCHANGES_MAX || this.#waitingBytes >= WRITE_BYTES_MAX
   }
 
   /** Makes what is stored of the next ones, a write for each batch. */
@@ -118,26 +137,27 @@ export class ExchangeWriter implements Startable {
     const writes = new Map<Batch, Write>()
     let bytes = 0
     let count = 0
+    let rested = { bytes: 0, count: 0 }
     while (this.#waiting[0] && count < WRITE_EXCHANGES_MAX && bytes < WRITE_BYTES_MAX) {
       const { recording, end } = this.#waiting.shift()!
       count += 1
       bytes += recording.held
+      this.#waitingBytes -= recording.held
       const { batch } = recording
       if (!batch) continue
-      const write = writes.get(batch) ?? { batch, ended: [], blobs: [] }
+      const write: Write = writes.get(batch) ?? { batch, ended: [], blobs: new Map() }
       writes.set(batch, write)
-      const { exchange, blobs } = this.#describe(recording, end)
-      batch.exchanges.push(exchange)
+      const { redactions } = this.#components.rules()
+      const { exchange, blobs } = describeExchange(recording, end, redactions)
+      batch.exchanges.push(encodeExchange(exchange))
       write.ended.push(recording)
-      write.blobs.push(...blobs)
-      // Redacting and hashing a large body must not be followed by the next one at once.
+      for (const [hash, blob] of blobs) write.blobs.set(hash, blob)
+      const isLong = count - rested.count >= DESCRIBED_EXCHANGES_MAX
+      if (!isLong && bytes - rested.bytes < DESCRIBED_BYTES_MAX) continue
+      rested = { bytes, count }
       await setImmediate()
     }
     return [...writes.values()]
-  }
-
-  #describe(recording: Recording, end: ExchangeEnd): { exchange: Exchange; blobs: Buffer[] } {
-    return describeExchange(recording, end, this.#components.rules().redactions)
   }
 
   async #persist(write: Write, signal: AbortSignal): Promise<void> {
@@ -169,10 +189,14 @@ export class ExchangeWriter implements Startable {
     const { daemon, prices } = this.#components
     const { name, project, token } = batch
     const options = { token, project, signal }
-    const content = encodeExchanges(batch.exchanges)
+    const content = joinExchanges(batch.exchanges)
     const { hash: priceHash, text } = prices
     const newPrices = priceHash !== this.#pricesStored
-    const all = [...blobs, ...(newPrices && text !== '' ? [Buffer.from(text)] : []), content]
+    const all = [
+      ...blobs.values(),
+      ...(newPrices && text !== '' ? [Buffer.from(text)] : []),
+      content,
+    ]
     const small = all.filter((blob) => blob.length <= BATCH_BLOB_BYTES_MAX)
     for (const part of splitBatches(small)) await daemon.putBlobs(part, options)
     for (const blob of all) {

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import { OverloadedError } from '../../../shared/errors.ts'
 
 interface Waiting<Item, Result> {
@@ -11,11 +13,13 @@ export interface BatcherInit<Item, Result> {
   run: (items: readonly Item[]) => Promise<readonly Result[]>
   batchMax: number
   pendingMax: number
+  restMsMax: number
 }
 
 /**
  * Asks one question at a time; what comes meanwhile goes together with the next. Alone, an item
- * waits for nobody; under load the cost of a question is shared by as many as came.
+ * waits for nobody; after a question for several there is a rest of its length, so that under load
+ * its cost is shared by many.
  */
 export class Batcher<Item, Result> {
   readonly #init: BatcherInit<Item, Result>
@@ -41,12 +45,15 @@ export class Batcher<Item, Result> {
     this.#running = true
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, this.#init.batchMax)
+      const startedMs = performance.now()
       try {
         const results = await this.#init.run(batch.map(({ item }) => item))
         for (const [index, { resolve }] of batch.entries()) resolve(results[index]!)
       } catch (error) {
         for (const { reject } of batch) reject(error as Error)
       }
+      const restMs = Math.min(performance.now() - startedMs, this.#init.restMsMax)
+      if (batch.length > 1 && this.#waiting.length < this.#init.batchMax) await sleep(restMs)
     }
     this.#running = false
   }

@@ -27,6 +27,9 @@ export const EXPIRED_BATCH_MAX = 100
 /** Calls that one question to the store takes together; waiting ones go with the next. */
 export const STORE_BATCH_MAX = 128
 
+/** Under load the store rests between two questions for at most this long. */
+export const STORE_REST_MS_MAX = 5
+
 /** Calls that wait for the store; with more it is as good as away. */
 export const STORE_PENDING_MAX = 4_096
 

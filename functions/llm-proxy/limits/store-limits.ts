@@ -18,6 +18,7 @@ import {
   RESERVATION_TTL_MS,
   STORE_BATCH_MAX,
   STORE_PENDING_MAX,
+  STORE_REST_MS_MAX,
 } from './constants.ts'
 import { limitHeaders } from './headers.ts'
 import type { BoundKind, Claim, LimitStore, Settlement, Verdict } from './limit-store.ts'
@@ -77,6 +78,7 @@ export class StoreLimits implements Limits {
       run: (claims) => store.reserve(claims, ttlMs),
       batchMax: STORE_BATCH_MAX,
       pendingMax: STORE_PENDING_MAX,
+      restMsMax: STORE_REST_MS_MAX,
     })
     this.#settlements = new Settlements(components)
     this.#refused = new Counter({
