@@ -102,5 +102,14 @@ export const ROOTS_PASS_DELAY_MS = 60_000
 /** Announcements and heads read at a time; a page takes a few milliseconds. */
 export const ROOTS_PER_PAGE = 200
 
+/**
+ * Of an address that is often written the newest content is announced, at most once in this time:
+ * a withdrawal goes to every peer. Until then the holders of the address are asked.
+ */
+export const ROOTS_REST_MS = 5_000
+
+/** Busy addresses that are remembered with what was announced of them. */
+export const ROOTS_OFTEN_MAX = 10_000
+
 /** Records of which it is looked at once whether their content is here. */
 export const ROOTS_LOOKED_AT_ONCE_MAX = 256

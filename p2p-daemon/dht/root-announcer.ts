@@ -1,21 +1,27 @@
+import { LRUCache } from 'lru-cache'
+
 import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import type { AddressRecord } from '../../shared/record/record.ts'
 import { EXCHANGES_MEDIA_TYPE } from '../../shared/llm/exchange.ts'
 import { THREAD_MEDIA_TYPE } from '../../shared/thread/head.ts'
 import type { Clock } from '../clock.ts'
+import { KeyPace } from '../key-pace.ts'
 import type { RecordStore } from '../records/record-store.ts'
 import type { BlobStore } from '../store/blob-store.ts'
 import {
   ROOTS_LOOKED_AT_ONCE_MAX,
+  ROOTS_OFTEN_MAX,
   ROOTS_PASS_DELAY_MS,
   ROOTS_PASS_INTERVAL_MS,
   ROOTS_PER_PAGE,
+  ROOTS_REST_MS,
 } from './constants.ts'
 import { rootKey } from './keys.ts'
 import type { Provider } from './provider.ts'
 import type { ProviderStore } from './provider-store.ts'
 
+/** These have a version for every few messages or calls: only the newest is announced. */
 const OFTEN_WRITTEN: ReadonlySet<string> = new Set([THREAD_MEDIA_TYPE, EXCHANGES_MEDIA_TYPE])
 
 export interface RootAnnouncerComponents {
@@ -35,11 +41,19 @@ export interface RootAnnouncerComponents {
 export class RootAnnouncer implements Startable {
   readonly #components: RootAnnouncerComponents
   readonly #looking = new Set<string>()
+  readonly #pace: KeyPace
+  /** What was announced of addresses that are often written. */
+  readonly #newest = new LRUCache<string, string>({ max: ROOTS_OFTEN_MAX })
   #controller: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
 
-  constructor(components: RootAnnouncerComponents) {
+  constructor(components: RootAnnouncerComponents, init: { restMs?: number } = {}) {
     this.#components = components
+    this.#pace = new KeyPace({
+      restMs: init.restMs ?? ROOTS_REST_MS,
+      keysMax: ROOTS_OFTEN_MAX,
+      run: (name) => this.#announceNewest(name),
+    })
   }
 
   start(): Promise<void> {
@@ -51,14 +65,18 @@ export class RootAnnouncer implements Startable {
 
   async stop(): Promise<void> {
     this.#controller?.abort()
+    this.#pace.flush()
     this.#controller = undefined
     await this.#loop
   }
 
   /** A record is here now; the next pass looks at those that come too fast. */
-  onRecord(record: AddressRecord): void {
-    const { hash } = record
-    this.#supersede(record)
+  onRecord({ address, hash, mediaType }: AddressRecord): void {
+    if (OFTEN_WRITTEN.has(mediaType)) this.#pace.call(address)
+    else this.#lookSoon(hash)
+  }
+
+  #lookSoon(hash: string): void {
     if (!this.#controller || this.#looking.size >= ROOTS_LOOKED_AT_ONCE_MAX) return
     if (this.#looking.has(hash)) return
     this.#looking.add(hash)
@@ -67,11 +85,20 @@ export class RootAnnouncer implements Startable {
       .finally(() => this.#looking.delete(hash))
   }
 
-  /** These have a version for every few messages or calls: only the newest is announced. */
-  #supersede({ hash, mediaType, previous }: AddressRecord): void {
-    if (!OFTEN_WRITTEN.has(mediaType) || previous === null) return
-    const before = this.#components.records.byHash(previous)
-    if (before && before.hash !== hash) this.#components.provider.withdraw(rootKey(before.hash))
+  /**
+   * In place of what was announced before: after a rest that is the version before this one. A
+   * crash between the two leaves one announcement too many.
+   */
+  #announceNewest(name: string): void {
+    const { records, provider } = this.#components
+    const head = records.head(name)
+    if (!head) return
+    const { hash, previous } = head
+    const before =
+      this.#newest.get(name) ?? (previous === null ? undefined : records.byHash(previous)?.hash)
+    if (before !== undefined && before !== hash) provider.withdraw(rootKey(before))
+    this.#newest.set(name, hash)
+    this.#lookSoon(hash)
   }
 
   /** The content is not here any more. */

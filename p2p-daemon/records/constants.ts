@@ -16,6 +16,9 @@ export const STRAGGLER_WAIT_MS = 100
 /** An unconditional write that loses a race is tried again on the new head this many times. */
 export const WRITE_ATTEMPTS_MAX = 16
 
+/** Heads kept in memory, half a KiB each. */
+export const HEADS_MAX = 10_000
+
 /** Records in one answer of a history or of a comparison; keeps a frame below 1 MiB. */
 export const RECORDS_PER_FRAME_MAX = 64
 
@@ -45,6 +48,12 @@ export const COMPARE_TIMEOUT_MS = 10_000
 
 /** Records put into the DHT wait here; when it is full the next comparison brings them again. */
 export const ANNOUNCE_QUEUE_MAX = 10_000
+
+/**
+ * A put asks every near node twice, which is more than all else that a version of a busy thread
+ * costs: its address is put once in this time, and a reader beyond the holders lags by so much.
+ */
+export const ANNOUNCE_REST_MS = 1_000
 
 /** The mesh has formed by then; before it a put would reach nobody. */
 export const ANNOUNCE_ALL_DELAY_MS = 30_000

@@ -2,12 +2,14 @@ import type { Startable } from '../../shared/lifecycle.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { encodeRecord, recordHash, type AddressRecord } from '../../shared/record/record.ts'
 import type { DHT } from '../dht/dht.ts'
+import { KeyPace } from '../key-pace.ts'
 import {
   ANNOUNCE_ALL_DELAY_MS,
   ANNOUNCE_ALL_INTERVAL_MS,
   ANNOUNCE_ALL_PAGE,
   ANNOUNCE_ALL_PAUSE_MS,
   ANNOUNCE_QUEUE_MAX,
+  ANNOUNCE_REST_MS,
 } from './constants.ts'
 import type { RecordPeers } from './record-peers.ts'
 import type { RecordStore } from './record-store.ts'
@@ -22,14 +24,20 @@ export interface RecordAnnouncerComponents {
 
 /**
  * Puts new heads into the DHT, one at a time and off the path of the write. Only the newest record
- * of an address is put, however many wait; a full queue drops the newcomer, which the holders
- * still answer for. Entries of the table expire after 48 hours and live in memory, so all heads
- * are put again some time after the start and every so often.
+ * of an address is put, however many wait, and a busy address is put now and then; a full queue
+ * drops the newcomer. The holders answer for what is not there, and are asked first anyway. Entries
+ * of the table expire after 48 hours and live in memory, so all heads are put again some time after
+ * the start and every so often.
  */
 export class RecordAnnouncer implements Startable {
   readonly #components: RecordAnnouncerComponents
   readonly #selfId: string
   readonly #names = new Set<string>()
+  readonly #pace = new KeyPace({
+    restMs: ANNOUNCE_REST_MS,
+    keysMax: ANNOUNCE_QUEUE_MAX,
+    run: (name) => this.#add(name),
+  })
   #timer: NodeJS.Timeout | undefined
   #controller: AbortController | undefined
   #loop: Promise<void> = Promise.resolve()
@@ -41,9 +49,7 @@ export class RecordAnnouncer implements Startable {
   }
 
   announce(record: AddressRecord): void {
-    if (this.#names.size >= ANNOUNCE_QUEUE_MAX) return
-    this.#names.add(record.address)
-    this.#wake()
+    this.#pace.call(record.address)
   }
 
   /** Begins a round over all heads now instead of when the next is due. */
@@ -66,8 +72,15 @@ export class RecordAnnouncer implements Startable {
     clearTimeout(this.#timer)
     this.#controller?.abort()
     this.#controller = undefined
+    this.#pace.flush()
     this.#wake()
     await this.#loop
+  }
+
+  #add(name: string): void {
+    if (this.#names.size >= ANNOUNCE_QUEUE_MAX) return
+    this.#names.add(name)
+    this.#wake()
   }
 
   async #run(signal: AbortSignal): Promise<void> {

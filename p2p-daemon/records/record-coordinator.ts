@@ -49,7 +49,7 @@ export class RecordCoordinator {
         return { outcome: 'conflict', records: head ? [recordToText(head)] : [] }
       }
       await this.keep(record)
-      const { holders, quorum } = await this.spread(record, signal, fromPeerId)
+      const { holders, quorum } = await this.#bring(record, signal, fromPeerId)
       return { outcome: quorum ? 'ok' : 'quorum', holders }
     })
   }
@@ -62,13 +62,18 @@ export class RecordCoordinator {
   }
 
   /** Brings a record to its holders and counts those that hold it durably. */
-  async spread(
+  async spread(record: AddressRecord, signal?: AbortSignal): Promise<SpreadResult> {
+    await this.keep(record)
+    return this.#bring(record, signal)
+  }
+
+  /** Who calls keeps it already. */
+  async #bring(
     record: AddressRecord,
     signal?: AbortSignal,
     alsoTo?: string,
   ): Promise<SpreadResult> {
     const { peers } = this.#components
-    await this.keep(record)
     const holders = [this.#selfId]
     const targets = new Set([...peers.holders(record.address), ...(alsoTo ? [alsoTo] : [])])
     targets.delete(this.#selfId)

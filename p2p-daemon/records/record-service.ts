@@ -105,11 +105,17 @@ export class RecordService {
     condition: WriteCondition,
     signal?: AbortSignal,
   ): Promise<WriteResult> {
-    const { lookup, peers } = this.#components
+    const { lookup, peers, store } = this.#components
     peers.requireMajority()
     this.#requireOwner(name)
-    // The condition is judged on what the holders say, not on a copy that may lag.
-    let head = await lookup.freshHead(name, signal)
+    // Where the copy here is what the caller has seen, the coordinator's own question suffices:
+    // one attempt, and its word. All else is judged on what the holders say now: a refusal, a
+    // content that stands already, and a writer who takes whatever stands and races with others.
+    let head = store.head(name)
+    const isSeen = hasCondition(condition) && meets(head, condition)
+    if (!head || !isSeen || sameContent(head, content)) {
+      head = await lookup.freshHead(name, signal)
+    }
     for (let attempt = 0; attempt < WRITE_ATTEMPTS_MAX; attempt += 1) {
       signal?.throwIfAborted()
       checkCondition(head, condition)
@@ -255,9 +261,16 @@ function pickEnd(ends: readonly AddressRecord[], pick: string): AddressRecord {
 }
 
 function checkCondition(head: AddressRecord | undefined, condition: WriteCondition): void {
-  const { ifHash, ifVersion } = condition
-  if (ifHash !== undefined && head?.hash !== ifHash) throw conflict(head)
-  if (ifVersion !== undefined && (head?.version ?? 0) !== ifVersion) throw conflict(head)
+  if (!meets(head, condition)) throw conflict(head)
+}
+
+function hasCondition({ ifHash, ifVersion }: WriteCondition): boolean {
+  return ifHash !== undefined || ifVersion !== undefined
+}
+
+function meets(head: AddressRecord | undefined, { ifHash, ifVersion }: WriteCondition): boolean {
+  if (ifHash !== undefined && head?.hash !== ifHash) return false
+  return ifVersion === undefined || (head?.version ?? 0) === ifVersion
 }
 
 function conflict(head: AddressRecord | undefined): VersionConflictError {

@@ -1,5 +1,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
+import { LRUCache } from 'lru-cache'
+
 import {
   compareRecords,
   decodeRecord,
@@ -7,6 +9,7 @@ import {
   recordHash,
   type AddressRecord,
 } from '../../shared/record/record.ts'
+import { HEADS_MAX } from './constants.ts'
 import { RecordNames, type FoundName, type NameQuery } from './record-names.ts'
 
 /** A record with its place in the order in which this node learned of records. */
@@ -39,6 +42,8 @@ export interface Tip {
 export class RecordStore {
   readonly #db: DatabaseSync
   readonly #names: RecordNames
+  /** Heads that were asked for: a write asks three times. */
+  readonly #heads = new LRUCache<string, AddressRecord>({ max: HEADS_MAX })
   readonly #statements: Record<
     | 'insert'
     | 'version'
@@ -134,7 +139,7 @@ export class RecordStore {
   add(record: AddressRecord): boolean {
     const hash = recordHash(record)
     // Looked at first: most are known, and a read is no transaction.
-    if (this.byHash(hash)) return false
+    if (this.#has(hash)) return false
     const { address, version, previous, merged = [], timestampMs } = record
     const parents = [...new Set([...(previous === null ? [] : [previous]), ...merged])]
     const isEnd = (each: string): boolean => this.#statements.isEnd.get(each, address) !== undefined
@@ -144,7 +149,7 @@ export class RecordStore {
       const bytes = encodeRecord(record)
       this.#statements.insert.run(address, version, hash, previous, timestampMs, bytes)
       // A holder that was out of reach for a while may get a version without the one before it.
-      const wanted = parents.filter((each) => merged.includes(each) || !this.byHash(each))
+      const wanted = parents.filter((each) => merged.includes(each) || !this.#has(each))
       for (const parent of wanted) this.#statements.merge.run(parent, address)
       // What was built upon it may have come before it.
       this.#names.add(record, (isEnd(hash) ? 1 : 0) - settled)
@@ -153,12 +158,18 @@ export class RecordStore {
       this.#db.exec('ROLLBACK')
       throw error
     }
+    const head = this.#heads.get(address)
+    if (head && compareRecords(record, head) < 0) this.#heads.set(address, record)
     return true
   }
 
   /** The record that stands: the highest version, and of a fork the lower hash. */
   head(name: string): AddressRecord | undefined {
-    return this.#best(this.#statements.top.all(name))
+    const known = this.#heads.get(name)
+    if (known) return known
+    const head = this.#best(this.#statements.top.all(name))
+    if (head) this.#heads.set(name, head)
+    return head
   }
 
   /** The given version, on the head's own chain where the address has forks. */
@@ -260,12 +271,22 @@ export class RecordStore {
     return row?.sequence ?? 0
   }
 
+  /** Not synced by itself: a follower that is set back by a power cut meets what it knows. */
   setCursor(follower: string, sequence: number): void {
-    this.#statements.setCursor.run(follower, sequence)
+    this.#db.exec('PRAGMA synchronous = NORMAL')
+    try {
+      this.#statements.setCursor.run(follower, sequence)
+    } finally {
+      this.#db.exec('PRAGMA synchronous = FULL')
+    }
   }
 
   close(): void {
     if (this.#db.isOpen) this.#db.close()
+  }
+
+  #has(hash: string): boolean {
+    return this.#statements.byHash.get(hash) !== undefined
   }
 
   #onChain(name: string, version: number): AddressRecord | undefined {

@@ -1,5 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-
 import { BlobCorruptError, BlobNotFoundError, QuorumNotReachedError } from '../../shared/errors.ts'
 import { REPLICAS } from '../../shared/limits.ts'
 import type { Startable } from '../../shared/lifecycle.ts'
@@ -161,18 +159,11 @@ export class ReplicatedStore implements Startable {
 
   /** Waits for enough copies and a short while for the others, but never for long. */
   async #acknowledged(spread: CopySpread, sizeBytes: number, needed: number): Promise<void> {
+    if (needed === 1) return
     const baseMs = this.#init.ackTimeoutMs ?? RECEIVE_BASE_TIMEOUT_MS
-    const timer = new AbortController()
-    const { signal } = timer
-    const waits = (ms: number): Promise<void> =>
-      sleep(ms, undefined, { signal }).catch(() => undefined)
-    try {
-      await Promise.race([spread.enough(needed), waits(receiveTimeoutMs(sizeBytes, baseMs))])
-      if (needed === 1 || spread.replicas.length < needed) return
-      await Promise.race([spread.finished, waits(this.#init.stragglerWaitMs ?? STRAGGLER_WAIT_MS)])
-    } finally {
-      timer.abort()
-    }
+    await within(receiveTimeoutMs(sizeBytes, baseMs), spread.enough(needed))
+    if (spread.replicas.length < needed) return
+    await within(this.#init.stragglerWaitMs ?? STRAGGLER_WAIT_MS, spread.finished)
   }
 
   /** A job for the missing copies; those still on their way get the time to arrive. */
@@ -257,6 +248,16 @@ export class ReplicatedStore implements Startable {
     else if (!holders.includes(members.selfId)) this.#moveOnLater(blob)
     return true
   }
+}
+
+/** Waits for the work, but not for longer than this. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([work, over])
+  clearTimeout(timer)
 }
 
 function isLost(error: unknown): boolean {

@@ -84,9 +84,17 @@ export function encodeRecord(record: AddressRecord): Buffer {
   return Buffer.from(JSON.stringify({ ...inOrder(record), signature: record.signature }))
 }
 
-/** The hash under which the record is a blob. */
+/** Of records that were asked before: one is looked at a dozen times on its way. */
+const hashes = new WeakMap<AddressRecord, string>()
+
+/** The hash under which the record is a blob. Records are values: nobody changes one. */
 export function recordHash(record: AddressRecord): string {
-  return hashBytes(encodeRecord(record))
+  let hash = hashes.get(record)
+  if (hash === undefined) {
+    hash = hashBytes(encodeRecord(record))
+    hashes.set(record, hash)
+  }
+  return hash
 }
 
 /**

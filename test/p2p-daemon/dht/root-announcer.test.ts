@@ -29,7 +29,8 @@ beforeEach(async () => {
   }
   const log = createSilentLogger()
   const clock = SYSTEM_CLOCK
-  announcer = new RootAnnouncer({ provider, provided, records, blobs, log, clock })
+  const parts = { provider, provided, records, blobs, log, clock }
+  announcer = new RootAnnouncer(parts, { restMs: 20 })
   await announcer.start()
 })
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
-import { ANNOUNCE_ALL_DELAY_MS } from '../../../p2p-daemon/records/constants.ts'
+import { ANNOUNCE_ALL_DELAY_MS, ANNOUNCE_REST_MS } from '../../../p2p-daemon/records/constants.ts'
 import { RecordAnnouncer } from '../../../p2p-daemon/records/record-announcer.ts'
 import { RecordStore } from '../../../p2p-daemon/records/record-store.ts'
 import { createNodeKey } from '../../../p2p-daemon/mesh/node-key.ts'
@@ -65,6 +65,19 @@ describe('record-announcer', () => {
       announcer.announce(record('bzzz://a@p/x', version))
     }
     await vi.waitFor(() => expect(put).toEqual([{ name: 'bzzz://a@p/x', version: 3 }]))
+  })
+
+  it('puts a busy address now and then, and its last version in the end', async () => {
+    await announcer.start()
+    const write = (version: number): void => {
+      store.add(record('bzzz://a@p/busy', version))
+      announcer.announce(record('bzzz://a@p/busy', version))
+    }
+    write(1)
+    await vi.waitFor(() => expect(put).toHaveLength(1))
+    for (let version = 2; version <= 50; version += 1) write(version)
+    await vi.advanceTimersByTimeAsync(ANNOUNCE_REST_MS)
+    expect(put.map(({ version }) => version)).toEqual([1, 50])
   })
 
   it('puts all heads again some time after the start, each by its first holder only', async () => {
