@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { checkRedis } from '../../shared/cache/redis-cache.ts'
+import { checkRedis } from '../../shared/redis/check-redis.ts'
 import { PortInUseError } from '../../shared/errors.ts'
 import { readStackFile } from '../../shared/function/stack-file.ts'
 import { createLogger } from '../../shared/log/log.ts'

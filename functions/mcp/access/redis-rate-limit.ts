@@ -1,15 +1,7 @@
-import { Redis } from 'ioredis'
-
 import type { Logger } from '../../../shared/log/log.ts'
+import { OptionalRedis } from '../../../shared/redis/optional-redis.ts'
 import { MemoryRateLimit } from './memory-rate-limit.ts'
 import { cellOf, type Rate, type RateLimit } from './rate-limit.ts'
-
-/** A count that takes longer than this is not waited for. */
-const COMMAND_TIMEOUT_MS = 250
-const CONNECT_TIMEOUT_MS = 5_000
-
-/** Pause before the n-th attempt to come back: 50 ms, 100 ms ... at most this. */
-const RECONNECT_PAUSE_MS_MAX = 2_000
 
 const KEY_PREFIX = 'bzzz:mcp:rate:'
 
@@ -30,46 +22,23 @@ return '0'
  * is a little too wide is better than none, and than a tool that cannot be used.
  */
 export class RedisRateLimit implements RateLimit {
-  readonly #redis: Redis
-  readonly #log: Logger
+  readonly #redis: OptionalRedis
   readonly #own = new MemoryRateLimit()
-  #away = false
 
   constructor({ log }: { log: Logger }, { url }: { url: string }) {
-    this.#log = log
-    this.#redis = new Redis(url, {
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      commandTimeout: COMMAND_TIMEOUT_MS,
-      enableOfflineQueue: false,
-      lazyConnect: true,
-      maxRetriesPerRequest: 0,
-      retryStrategy: (attempt) => Math.min(attempt * 50, RECONNECT_PAUSE_MS_MAX),
-    })
-    this.#redis.on('error', (error: Error) => this.#noteAway(error))
-    this.#redis.on('ready', () => (this.#away = false))
-    this.#redis.connect().catch((error: Error) => this.#noteAway(error))
+    const awayMessage = 'rates are counted by each replica: Redis is away'
+    this.#redis = new OptionalRedis({ log }, { url, awayMessage })
   }
 
   async take(key: string, rate: Rate): Promise<number> {
     const { intervalMs, toleranceMs } = cellOf(rate)
-    try {
-      return Number(await this.#redis.eval(TAKE, 1, KEY_PREFIX + key, intervalMs, toleranceMs))
-    } catch (error) {
-      this.#noteAway(error)
-      return this.#own.take(key, rate)
-    }
+    const waitMs = await this.#redis.try((redis) =>
+      redis.eval(TAKE, 1, KEY_PREFIX + key, intervalMs, toleranceMs),
+    )
+    return waitMs === undefined ? this.#own.take(key, rate) : Number(waitMs)
   }
 
   close(): Promise<void> {
-    this.#redis.disconnect()
-    return Promise.resolve()
-  }
-
-  /** Said once for each outage. */
-  #noteAway(error: unknown): void {
-    if (this.#away) return
-    this.#away = true
-    const reason = error instanceof Error ? error.message : String(error)
-    this.#log.warn({ reason }, 'rates are counted by each replica: Redis is away')
+    return this.#redis.close()
   }
 }
