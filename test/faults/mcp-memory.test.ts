@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startChild, type Child } from '../helpers/child.ts'
 import { startMemoryDaemon, type MemoryDaemon } from '../helpers/memory-daemon.ts'
 import { modernRequest } from '../helpers/mcp.ts'
+import { startTestPostgres, type TestPostgres } from '../helpers/postgres.ts'
 import { beginFault, LONG } from './rounds.ts'
 
 const SERVER = new URL('../../bench/mcp/our-server.ts', import.meta.url)
@@ -30,15 +31,21 @@ const TIMEOUT_MS = 3_600_000
 
 let daemon: MemoryDaemon
 let server: Child<{ port: number }>
+/** For the audit rows; the short form has none, as its start takes longer than the test. */
+let postgres: TestPostgres | undefined
+let databaseURL: string | undefined
 
 beforeAll(async () => {
   daemon = await startMemoryDaemon()
+  if (LONG) postgres = await startTestPostgres()
+  databaseURL = (await postgres?.openMigrated())?.url
   server = await startChild(SERVER, {
     env: {
       BZZZ_ENDPOINT: daemon.url,
       BZZZ_TOKEN_KEYS_FILE: daemon.tokens.keysFile,
       BZZZ_MCP_TOOL_RPM: '100000000',
       NODE_OPTIONS: HEAP,
+      ...(databaseURL !== undefined && { DATABASE_URL: databaseURL }),
     },
   })
 })
@@ -46,7 +53,14 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.stop()
   await daemon.close()
+  await postgres?.stop()
 })
+
+async function auditRows(): Promise<number> {
+  if (!postgres || databaseURL === undefined) return 0
+  const [row] = await postgres.query(databaseURL, 'select count(*)::int as rows from audit')
+  return Number(row?.['rows'])
+}
 
 async function residentMiB(): Promise<number> {
   const text = await readFile(`/proc/${server.process.pid}/statm`, 'utf8')
@@ -107,10 +121,11 @@ describe('mcp: a server made for each request', () => {
       Math.max(1, warm.length - AVERAGED_STEPS)
     row.note =
       `resident ${sizes.map((size) => size.toFixed(0)).join(' ')} MiB` +
-      (LONG ? `, ${growth.toFixed(2)} MiB for each ${STEP}` : '')
+      (LONG ? `, ${growth.toFixed(2)} MiB for each ${STEP}, ${await auditRows()} audit rows` : '')
     expect(row.wrong).toBe(0)
     expect(Math.max(...sizes)).toBeLessThan(MEMORY_MIB_MAX)
     // A few thousand requests say nothing about a slope.
+    if (LONG) expect(await auditRows()).toBeGreaterThan(0)
     if (LONG) expect(growth).toBeLessThanOrEqual(GROWTH_MIB_MAX)
   })
 })
