@@ -25,8 +25,9 @@ export interface ModelCallInit {
   model: string | null
   request: FastifyRequest
   reply: FastifyReply
-  /** Tokens of the request, where the upstream does not tell. */
+  /** Tokens of the request and pictures that it asks for, where the upstream does not tell. */
   inputTokens: number
+  images: number
   /** Whether a chunk of usage is asked for in the caller's name. */
   withholdsUsage: (route: Route) => boolean
 }
@@ -92,7 +93,7 @@ export class ModelCall implements ForwardSink {
   get usage(): ModelUsage {
     if (!this.isBilled) return NO_USAGE
     const reader = this.#reader!
-    return reader.usage ?? estimateUsage(this.init.inputTokens, reader.textBytes)
+    return reader.usage ?? estimateUsage(this.init, reader.textBytes)
   }
 
   get timings(): { firstByteMs: number | null; totalMs: number; overheadMs: number | null } {
@@ -190,14 +191,16 @@ export class ModelCall implements ForwardSink {
     if (!aborted) this.relay.break(toOpenAIError(toWireError(error, request.id)))
   }
 
-  /** Tells the recorder how it ended. */
-  record(usage: ModelUsage, cost: Cost | null): void {
+  /** Tells the recorder how it ended. `pricedAs`: which of its names has the price. */
+  record(usage: ModelUsage, cost: Cost | null, pricedAs: string | null): void {
     const { firstByteMs, totalMs } = this.timings
+    // The cost must follow from what is kept: one of two names, and an alias is the other one.
+    const isServed = pricedAs !== null && pricedAs !== this.init.model
     this.recording?.end({
       status: this.status,
       mediaType: this.#mediaType,
       outcome: this.outcome,
-      model: this.model,
+      model: isServed ? pricedAs : this.model,
       usage: this.isBilled ? usage : null,
       cost,
       upstream: this.upstream,

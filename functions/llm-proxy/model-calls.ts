@@ -68,6 +68,7 @@ export class ModelCalls {
       request,
       reply,
       inputTokens: model?.estimateInputTokens() ?? 0,
+      images: model?.images() ?? 0,
       withholdsUsage: (route) => model?.withholdsUsage(route.upstream.config.includeUsage) ?? false,
     })
     // Only what a model does is limited, priced and recorded.
@@ -142,9 +143,9 @@ export class ModelCalls {
   ): Promise<Reservation | null> {
     const { limits, prices } = this.#components
     if (!limits) return null
-    const { inputTokens } = call.init
+    const { inputTokens, images } = call.init
     const outputTokensMax = model.outputTokensMax() ?? OUTPUT_TOKENS_DEFAULT
-    const most = { ...NO_USAGE, inputTokens, outputTokens: outputTokensMax }
+    const most = { ...NO_USAGE, inputTokens, outputTokens: outputTokensMax, images }
     const costNanoUsd = prices?.cost(model.model ?? '', most).nanoUsd ?? 0n
     const reservation = await limits.reserve(
       { ...scopeOf(call.init.caller), model: model.model ?? '' },
@@ -204,10 +205,10 @@ export class ModelCalls {
   #settle(call: ModelCall, reservation: Reservation | null): void {
     const { metrics } = this.#components
     const { usage, isBilled, init } = call
-    const cost = isBilled && init.model !== null ? this.#costOf(call) : null
+    const { cost, pricedAs } = this.#costOf(call)
     if (isBilled) reservation?.settle(usage, cost?.nanoUsd ?? 0n)
     else reservation?.release()
-    call.record(usage, cost)
+    call.record(usage, cost, pricedAs)
     const { firstByteMs, totalMs, overheadMs } = call.timings
     metrics.observe({
       operation: init.endpoint.operation,
@@ -226,14 +227,15 @@ export class ModelCalls {
   }
 
   /** By the first of the model's names that has a price. */
-  #costOf(call: ModelCall): Cost | null {
+  #costOf(call: ModelCall): { cost: Cost | null; pricedAs: string | null } {
     const { prices } = this.#components
+    const isPriced = prices && call.isBilled && call.init.model !== null
     let cost: Cost | null = null
-    for (const name of prices ? call.modelNames : []) {
+    for (const name of isPriced ? call.modelNames : []) {
       cost = prices!.cost(name, call.usage, call.upstream)
-      if (cost.priced) break
+      if (cost.priced) return { cost, pricedAs: name }
     }
-    return cost
+    return { cost, pricedAs: null }
   }
 }
 

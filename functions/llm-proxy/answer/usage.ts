@@ -28,9 +28,13 @@ export function readUsage(value: unknown): ModelUsage | null {
 }
 
 /** Where the upstream does not tell: by the bytes of what was asked and answered. */
-export function estimateUsage(inputTokens: number, answerTextBytes: number): ModelUsage {
+export function estimateUsage(
+  asked: { inputTokens: number; images: number },
+  answerTextBytes: number,
+): ModelUsage {
+  const { inputTokens, images } = asked
   const outputTokens = Math.ceil(answerTextBytes / BYTES_PER_TOKEN)
-  return { ...NO_USAGE, inputTokens, outputTokens, estimated: true }
+  return { ...NO_USAGE, inputTokens, outputTokens, ...(images > 0 && { images }), estimated: true }
 }
 
 function detailsOf(usage: Record<string, unknown>, ...names: string[]): Record<string, unknown> {

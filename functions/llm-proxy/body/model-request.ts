@@ -2,7 +2,7 @@ import { InvalidRequestError } from '../../../shared/errors.ts'
 import { FIELD_BYTES_MAX, MODEL_CHARS_MAX } from '../constants.ts'
 import type { Endpoint } from '../endpoints.ts'
 import { JSONFields } from '../../../shared/json/json-fields.ts'
-import { findModelPart } from './multipart-model.ts'
+import { findFormField } from './form-field.ts'
 
 /** What is looked at in a request. Everything else is handed on without having been read. */
 const FIELDS = [
@@ -32,6 +32,8 @@ export class ModelRequest {
   readonly #endpoint: Endpoint
   readonly #fields: JSONFields | null
   readonly #modelAt: { start: number; end: number } | null
+  /** As the caller wrote it: how many answers to the same question. */
+  readonly #answers: unknown
 
   /** @throws InvalidRequestError */
   constructor(endpoint: Endpoint, bytes: Buffer, contentType: string) {
@@ -39,10 +41,13 @@ export class ModelRequest {
     this.#endpoint = endpoint
     if (endpoint.body === 'form') {
       this.#fields = null
-      this.#modelAt = findModelPart(bytes, contentType)
+      this.#modelAt = findFormField(bytes, contentType, 'model')
       const { start, end } = this.#modelAt ?? { start: 0, end: 0 }
       this.model = start === end ? null : checkModel(bytes.subarray(start, end).toString())
       this.stream = false
+      const isImage = endpoint.operation === IMAGE_GENERATION
+      const count = isImage ? findFormField(bytes, contentType, 'n') : null
+      this.#answers = count ? Number(bytes.subarray(count.start, count.end).toString()) : 1
       return
     }
     const fields = new JSONFields({ names: FIELDS, valueBytesMax: FIELD_BYTES_MAX })
@@ -54,6 +59,7 @@ export class ModelRequest {
     this.#fields = fields
     this.#modelAt = fields.get('model') ?? null
     this.stream = fields.value('stream') === true
+    this.#answers = fields.value('n')
     const model = this.#modelAt === null ? undefined : fields.value('model')
     if (this.#modelAt !== null && typeof model !== 'string' && model !== null) {
       throw new InvalidRequestError('model: the name of a model as a string.')
@@ -98,8 +104,17 @@ export class ModelRequest {
       .map((name) => fields.value(name))
       .find((value) => typeof value === 'number' && value > 0)
     if (typeof given !== 'number') return null
-    const answers = fields.value('n')
-    return Math.ceil(given) * (typeof answers === 'number' && answers > 1 ? Math.ceil(answers) : 1)
+    return Math.ceil(given) * this.#count()
+  }
+
+  /** Pictures that are to be made, where the upstream does not tell what it used. */
+  images(): number {
+    return this.#endpoint.operation === IMAGE_GENERATION ? Math.min(this.#count(), IMAGES_MAX) : 0
+  }
+
+  #count(): number {
+    const answers = this.#answers
+    return typeof answers === 'number' && answers > 1 ? Math.ceil(answers) : 1
   }
 
   #asksForUsage(): boolean {
@@ -119,6 +134,11 @@ export class ModelRequest {
 
 /** English prose in the tokenizers in use; other languages and code have more tokens a byte. */
 const BYTES_PER_TOKEN = 4
+
+const IMAGE_GENERATION = 'image_generation'
+
+/** OpenAI makes ten at once. */
+const IMAGES_MAX = 100
 
 /** An image of middling size costs about as much. */
 const TOKENS_PER_DATA = 1000

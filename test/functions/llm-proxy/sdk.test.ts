@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 
 import { startProxy, type TestProxy } from '../../helpers/llm-proxy.ts'
+import { response, responseEvents, toolEvents } from '../../helpers/model-answers.ts'
 import {
   chatCompletion,
   chatEvents,
@@ -80,19 +81,7 @@ describe('llm-proxy: the openai SDK with a base URL and a token', () => {
   })
 
   it('calls tools in a stream', async () => {
-    const call = (more: object) =>
-      `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', created: 1, model: 'm', choices: [{ index: 0, delta: { role: 'assistant', tool_calls: [{ index: 0, ...more }] }, finish_reason: null }] })}\n\n`
-    const done = `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', created: 1, model: 'm', choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] })}\n\n`
-    mock.next(
-      events([
-        call({ id: 'call_1', type: 'function', function: { name: 'weather', arguments: '' } }),
-        call({ function: { arguments: '{"city":' } }),
-        call({ function: { arguments: '"Oslo"}' } }),
-        done,
-        'data: [DONE]\n\n',
-      ]),
-      events(chatEvents({ words: ['It rains.'] })),
-    )
+    mock.next(events(toolEvents()), events(chatEvents({ words: ['It rains.'] })))
     const runner = client.chat.completions.runTools({
       model: 'gpt-test',
       stream: true,
@@ -241,44 +230,3 @@ describe('llm-proxy: the openai SDK with a base URL and a token', () => {
     await expect(ask('gpt-test', viewer)).rejects.toBeInstanceOf(OpenAI.PermissionDeniedError)
   })
 })
-
-function response(text: string): object {
-  return {
-    id: 'resp_1',
-    object: 'response',
-    created_at: 1,
-    status: 'completed',
-    model: 'gpt-test',
-    output: [
-      {
-        id: 'msg_1',
-        type: 'message',
-        role: 'assistant',
-        status: 'completed',
-        content: [{ type: 'output_text', text, annotations: [] }],
-      },
-    ],
-    usage: { input_tokens: 5, output_tokens: 3, total_tokens: 8 },
-  }
-}
-
-function responseEvents(text: string): string[] {
-  const event = (type: string, more: object) =>
-    `event: ${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`
-  const part = { type: 'output_text', text: '', annotations: [] }
-  const item = {
-    id: 'msg_1',
-    type: 'message',
-    role: 'assistant',
-    status: 'in_progress',
-    content: [],
-  }
-  const at = { item_id: 'msg_1', output_index: 0, content_index: 0 }
-  return [
-    event('response.created', { response: { ...response(''), output: [], status: 'in_progress' } }),
-    event('response.output_item.added', { output_index: 0, item }),
-    event('response.content_part.added', { ...at, part }),
-    event('response.output_text.delta', { ...at, delta: text }),
-    event('response.completed', { response: response(text) }),
-  ]
-}

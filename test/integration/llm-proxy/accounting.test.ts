@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { OpenDatabase } from '../../../shared/db/database.ts'
 import { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
 import { decodeExchanges } from '../../../shared/llm/exchange.ts'
+import { PriceMap } from '../../../shared/llm/price-map.ts'
 import type { UsageRow } from '../../../shared/llm/usage-row.ts'
 import { walkUsage } from '../../../shared/llm/usage-store.ts'
 import { post, startProxy, type TestProxy } from '../../helpers/llm-proxy.ts'
@@ -23,6 +24,14 @@ import {
   type MockAnswer,
   type MockUsage,
 } from '../../helpers/mock-upstream.ts'
+import {
+  response,
+  responseEvents,
+  textCompletion,
+  textEvents,
+  toolCompletion,
+  toolEvents,
+} from '../../helpers/model-answers.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 import { findRedisServer, startRedisServer } from '../../helpers/redis-server.ts'
 
@@ -37,6 +46,8 @@ const PRICES = {
     input_cost_per_token_above_200k_tokens: 6e-6,
   },
 }
+
+const IMAGE_PRICE = { output_cost_per_image: 0.04 }
 
 const messages = [{ role: 'user', content: 'Say hello to the canary.' }]
 const chat = (more: object = {}) => post({ model: 'gpt-test', messages, ...more })
@@ -78,7 +89,10 @@ async function start(env: Record<string, string> = {}, files: Record<string, obj
     return [name, path]
   })
   const proxy = await startProxy({
-    config: { upstreams: { main: { baseURL: mock.url, models: ['gpt-*'] } } },
+    config: {
+      upstreams: { main: { baseURL: mock.url, models: ['gpt-*'] } },
+      models: { 'gpt-fast': [{ upstream: 'main', model: 'gpt-small' }] },
+    },
     env: {
       DATABASE_URL: database.url,
       BZZZ_ENDPOINT: node.url,
@@ -90,8 +104,8 @@ async function start(env: Record<string, string> = {}, files: Record<string, obj
   })
   proxies.push(proxy)
   const headers = { authorization: `Bearer ${token}` }
-  const call = (init: RequestInit) =>
-    proxy.call('/chat/completions', { ...init, headers: { ...init.headers, ...headers } })
+  const call = (init: RequestInit, path = '/chat/completions') =>
+    proxy.call(path, { ...init, headers: { ...init.headers, ...headers } })
   return { proxy, call }
 }
 
@@ -118,19 +132,38 @@ describe('cost', () => {
     ['nothing', { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }],
   ]
 
+  /** Each kind of answer: its path, whole, and as a stream that tells its usage in some shape. */
+  const kinds = (usage: MockUsage): [string, MockAnswer, MockAnswer[]][] => [
+    [
+      '/chat/completions',
+      json(chatCompletion({ usage })),
+      [events(chatEvents({ usage })), events(chatEvents({ usage, shape: 'last chunk' }))],
+    ],
+    [
+      '/chat/completions',
+      json(toolCompletion(usage)),
+      [events(toolEvents(usage)), events(toolEvents(usage, 'last chunk'))],
+    ],
+    ['/completions', json(textCompletion(usage)), [events(textEvents(usage))]],
+    ['/responses', json(response('Hi.', usage)), [events(responseEvents('Hi.', usage))]],
+  ]
+
   it.each(usages)('of a stream is that of the whole answer: %s', async (_, usage) => {
     const { call } = await start()
-    const answers: [MockAnswer, object][] = [
-      [json(chatCompletion({ usage })), {}],
-      [events(chatEvents({ usage })), { stream: true }],
-      [events(chatEvents({ usage, shape: 'last chunk' })), { stream: true }],
-      [events(chatEvents({ usage })), { stream: true, stream_options: { include_usage: true } }],
-    ]
-    for (const [answer, more] of answers) {
+    let calls = 0
+    const ask = async (path: string, answer: MockAnswer, more: object) => {
       mock.next(answer)
-      await (await call(chat(more))).text()
+      calls += 1
+      await (await call(chat(more), path)).text()
     }
-    const written = await untilRows(answers.length)
+    for (const [path, whole, streams] of kinds(usage)) {
+      await ask(path, whole, {})
+      for (const stream of streams) {
+        await ask(path, stream, { stream: true })
+        await ask(path, stream, { stream: true, stream_options: { include_usage: true } })
+      }
+    }
+    const written = await untilRows(calls)
     const [first] = written
     for (const row of written) {
       const { usage: used, costNanoUsd, priced } = row
@@ -158,6 +191,34 @@ describe('cost', () => {
     expect(row).toMatchObject({ priced: true, usage: { estimated: true } })
     expect(row!.usage.inputTokens).toBeGreaterThan(0)
     expect(row!.usage.outputTokens).toBeGreaterThan(0)
+  })
+
+  it('of pictures is by their number where the upstream does not tell', async () => {
+    const { call } = await start({}, { BZZZ_LLM_PRICES_FILE: { 'gpt-test': IMAGE_PRICE } })
+    mock.otherwise = json({ created: 1, data: [{ url: 'a' }, { url: 'b' }, { url: 'c' }] })
+    await call(post({ model: 'gpt-test', prompt: 'A canary.', n: 3 }), '/images/generations')
+    const form = new FormData()
+    for (const [name, value] of [...Object.entries({ n: '2', model: 'gpt-test' })]) {
+      form.set(name, value)
+    }
+    await call({ method: 'POST', body: form }, '/images/variations')
+    await call(post({ model: 'gpt-test', prompt: 'A canary.' }), '/images/generations')
+    expect(await untilRows(3)).toMatchObject(
+      [3, 2, 1].map((images) => ({
+        ...{ priced: true, costNanoUsd: String(images * 40_000_000) },
+        usage: { images, estimated: true },
+      })),
+    )
+  })
+
+  it('follows from what is kept of a call, also behind an alias', async () => {
+    const { call } = await start({}, { BZZZ_LLM_PRICES_FILE: { 'gpt-small': PRICES['gpt-test'] } })
+    mock.next(json({ ...chatCompletion(), model: '/models/small.gguf' }))
+    await call(chat({ model: 'gpt-fast' }))
+    const [row] = await untilRows(1)
+    expect(row).toMatchObject({ model: 'gpt-fast', servedModel: 'gpt-small', priced: true })
+    const map = new PriceMap(JSON.stringify({ 'gpt-small': PRICES['gpt-test'] }))
+    expect(String(map.cost(row!.servedModel, row!.usage).nanoUsd)).toBe(row!.costNanoUsd)
   })
 
   it('is not tracked where COST_TRACKING_ENABLED says so', async () => {

@@ -6,10 +6,11 @@ const PART_HEAD_BYTES_MAX = 4096
 
 const HEAD_END = Buffer.from('\r\n\r\n')
 
-/** Where the value of the field `model` stands in a form, or null. */
-export function findModelPart(
+/** Where the value of a field stands in a form, or null. */
+export function findFormField(
   bytes: Buffer,
   contentType: string,
+  name: string,
 ): { start: number; end: number } | null {
   const match = /;\s*boundary=(?:"([^"]{1,70})"|([^;\s]{1,70}))/i.exec(contentType)
   const boundary = match?.[1] ?? match?.[2]
@@ -24,8 +25,10 @@ export function findModelPart(
     const start = headEnd + HEAD_END.length
     const end = bytes.indexOf(delimiter, headEnd + 2)
     if (end === -1) return null
-    const isField = /^content-disposition:[^\r]*;\s*name="?model"?\s*(?:;|$)/im.test(head)
-    if (isField && !/;\s*filename\*?=/i.test(head) && end >= start) return { start, end }
+    const [, found] =
+      /^content-disposition:[^\r]*;\s*name="?([^";\r]*)"?\s*(?:;|$)/im.exec(head) ?? []
+    const isFile = /;\s*filename\*?=/i.test(head)
+    if (found?.trim() === name && !isFile && end >= start) return { start, end }
     at = end + 2
   }
   return null
