@@ -207,6 +207,30 @@ export function limitStoreSuite(start: () => Promise<LimitServer> | LimitServer)
       expect((await claim(bounds)).refusal).toBeNull()
     })
 
+    it('settles what ended before it judges what comes with it, once', async () => {
+      const bounds = { concurrentRequests: 1, tokensPerMinute: 50, nanoUsdPerDay: 100n }
+      const shares = [{ key, bounds }]
+      const first = await claim(bounds, { tokens: 40, nanoUsd: 60n })
+      const next = { id: randomUUID(), shares, tokens: 45, nanoUsd: 60n }
+      expect((await store.reserve([next], TTL_MS))[0]!.refusal).not.toBeNull()
+      const ended = [{ id: first.id, keys: [key], tokens: 5, nanoUsd: 30n }]
+      const [verdict] = await store.reserve([next], TTL_MS, ended)
+      expect(verdict).toMatchObject({ refusal: null, uses: [{ requests: 2, tokens: 50 }] })
+      // Its answer was lost, and it comes again: with others, by itself, with no claim at all.
+      const other = { ...next, id: randomUUID(), tokens: 0, nanoUsd: 0n }
+      const [refused] = await store.reserve([other], TTL_MS, ended)
+      expect(refused!.refusal).toMatchObject({ kind: 'concurrent' })
+      await store.settle(ended)
+      await store.reserve([], TTL_MS, [
+        { id: next.id, keys: [key], tokens: 45, nanoUsd: 70n },
+        ...ended,
+      ])
+      expect((await claim(bounds)).refusal?.kind).toBe('day')
+      expect((await claim({ ...bounds, nanoUsdPerDay: 101n })).uses).toMatchObject([
+        { requests: 3, tokens: 50 },
+      ])
+    })
+
     it('settles a call once, whoever says it how often', async () => {
       const bounds = { concurrentRequests: 2, nanoUsdPerDay: 100n }
       const first = await claim(bounds, { nanoUsd: 10n })
@@ -265,8 +289,9 @@ export function limitStoreSuite(start: () => Promise<LimitServer> | LimitServer)
             }))
             for (const each of [model, store]) {
               await each.renew(renewed, TTL_MS)
-              await each.settle(ended)
+              if (!one.along) await each.settle(ended)
             }
+            const along = one.along ? ended : []
             const claims = one.claims.map(({ shares, tokens, nanoUsd }) => ({
               id: randomUUID(),
               shares: shares.map((share) => ({
@@ -275,9 +300,8 @@ export function limitStoreSuite(start: () => Promise<LimitServer> | LimitServer)
               })),
               ...{ tokens, nanoUsd },
             }))
-            if (claims.length === 0) continue
-            const expected = await model.reserve(claims, TTL_MS)
-            expect(await store.reserve(claims, TTL_MS)).toEqual(expected)
+            const expected = await model.reserve(claims, TTL_MS, along)
+            expect(await store.reserve(claims, TTL_MS, along)).toEqual(expected)
             open.push(...claims.filter((_, at) => !expected[at]!.refusal))
           }
         }),
@@ -303,6 +327,8 @@ const step = fc.record({
   ),
   renew: fc.boolean(),
   settle: fc.boolean(),
+  /** With the claims, not before them. */
+  along: fc.boolean(),
   used: fc.record({
     tokens: fc.integer({ min: 0, max: 250 }),
     nanoUsd: fc.bigInt({ min: 0n, max: 400n }),

@@ -18,8 +18,8 @@ export interface BatcherInit<Item, Result> {
 
 /**
  * Asks one question at a time; what comes meanwhile goes together with the next. Alone, an item
- * waits for nobody; after a question for several there is a rest of its length, so that under load
- * its cost is shared by many.
+ * waits for nobody; after a question for several there is a rest, so that under load its cost is
+ * shared by many.
  */
 export class Batcher<Item, Result> {
   readonly #init: BatcherInit<Item, Result>
@@ -52,7 +52,7 @@ export class Batcher<Item, Result> {
       } catch (error) {
         for (const { reject } of batch) reject(error as Error)
       }
-      const restMs = Math.min(performance.now() - startedMs, this.#init.restMsMax)
+      const restMs = Math.min(2 * (performance.now() - startedMs), this.#init.restMsMax)
       if (batch.length > 1 && this.#waiting.length < this.#init.batchMax) await sleep(restMs)
     }
     this.#running = false

@@ -27,8 +27,8 @@ export const EXPIRED_BATCH_MAX = 100
 /** Calls that one question to the store takes together; waiting ones go with the next. */
 export const STORE_BATCH_MAX = 128
 
-/** Under load the store rests between two questions for at most this long. */
-export const STORE_REST_MS_MAX = 5
+/** Under load the store rests twice as long as a question took, and at most this long. */
+export const STORE_REST_MS_MAX = 8
 
 /** Calls that wait for the store; with more it is as good as away. */
 export const STORE_PENDING_MAX = 4_096
@@ -41,6 +41,9 @@ export const AWAY_PAUSE_MS = 1_000
 
 /** Ends of calls that wait for the store, about 200 bytes each; the oldest are dropped. */
 export const SETTLEMENTS_MAX = 50_000
+
+/** Ends of calls wait so long for claims to go with. Another replica sees a place free later. */
+export const SETTLE_GATHER_MS = 15
 
 /** Pause before the ends of calls are sent again. */
 export const SETTLE_RETRY_MS = 500

@@ -55,12 +55,20 @@ export interface Settlement {
  * began. A claim is granted by all of its shares or taken from none of them.
  */
 export interface LimitStore {
-  /** In order, so that a claim sees what those before it took. */
-  reserve(claims: readonly Claim[], ttlMs: number): Promise<Verdict[]>
+  /**
+   * In order, so that a claim sees what those before it took; after `ended`, which is settled with
+   * it or not at all.
+   */
+  reserve(
+    claims: readonly Claim[],
+    ttlMs: number,
+    ended?: readonly Settlement[],
+  ): Promise<Verdict[]>
   /**
    * Puts what was used in place of what was claimed. Fewer tokens are given back to their slice,
    * more are taken from the present one. A claim that has expired, or was never made here, is
-   * charged in full; one that was settled before is left alone. Each id once in a batch.
+   * charged in full; one that was settled before is left alone. Each id once in a batch, and no
+   * claim together with its own end.
    */
   settle(settlements: readonly Settlement[]): Promise<void>
   renew(ids: readonly string[], ttlMs: number): Promise<void>

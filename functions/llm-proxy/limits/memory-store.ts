@@ -64,10 +64,16 @@ export class MemoryLimitStore implements LimitStore {
     this.#now = init.now ?? Date.now
   }
 
-  reserve(claims: readonly Claim[], ttlMs: number): Promise<Verdict[]> {
+  async reserve(
+    claims: readonly Claim[],
+    ttlMs: number,
+    ended: readonly Settlement[] = [],
+  ): Promise<Verdict[]> {
+    await this.settle(ended)
+    if (claims.length === 0) return []
     const nowMs = this.#now()
     this.#expire(nowMs)
-    return Promise.resolve(claims.map((claim) => this.#reserve(claim, nowMs, ttlMs)))
+    return claims.map((claim) => this.#reserve(claim, nowMs, ttlMs))
   }
 
   settle(settlements: readonly Settlement[]): Promise<void> {

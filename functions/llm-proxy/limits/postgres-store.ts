@@ -39,22 +39,27 @@ export class PostgresLimitStore implements LimitStore {
     this.#pool.on('error', (error) => log.warn({ reason: error.message }, 'limits connection lost'))
   }
 
-  async reserve(claims: readonly Claim[], ttlMs: number): Promise<Verdict[]> {
-    if (claims.length === 0) return []
+  async reserve(
+    claims: readonly Claim[],
+    ttlMs: number,
+    ended: readonly Settlement[] = [],
+  ): Promise<Verdict[]> {
+    if (claims.length === 0) {
+      await this.settle(ended)
+      return []
+    }
+    const batch = { ...encodeClaims(claims), ended: ended.map(encodeSettlement) }
     const { rows } = await this.#pool.query<{ verdicts: EncodedVerdict[] }>({
       name: 'llm_limit_reserve',
-      text: 'select llm_limit_reserve($1, $2, $3) as verdicts',
-      values: [JSON.stringify(encodeBatch(claims)), ttlMs, this.#now?.() ?? null],
+      text: 'select llm_limit_reserve($1, $2, $3, $4) as verdicts',
+      values: [JSON.stringify(batch), ttlMs, SETTLED_KEPT_MS, this.#now?.() ?? null],
     })
     return rows[0]!.verdicts.map(decodeVerdict)
   }
 
   async settle(settlements: readonly Settlement[]): Promise<void> {
     if (settlements.length === 0) return
-    const ended = settlements.map(({ id, keys, tokens, nanoUsd }) => ({
-      ...{ id, keys, t: tokens },
-      n: Number(nanoUsd),
-    }))
+    const ended = settlements.map(encodeSettlement)
     await this.#pool.query({
       name: 'llm_limit_settle',
       text: 'select llm_limit_settle($1, $2, $3)',
@@ -99,8 +104,12 @@ export class PostgresLimitStore implements LimitStore {
   }
 }
 
+function encodeSettlement({ id, keys, tokens, nanoUsd }: Settlement) {
+  return { id, keys, t: tokens, n: Number(nanoUsd) }
+}
+
 /** Each key and its bounds once, with claims that point at them, counted from 1. */
-function encodeBatch(claims: readonly Claim[]) {
+function encodeClaims(claims: readonly Claim[]) {
   const indexes = new Map<string, number>()
   const bounds: Record<string, number>[] = []
   const encoded = claims.map(({ id, shares, tokens, nanoUsd }) => ({

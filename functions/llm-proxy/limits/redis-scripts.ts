@@ -104,8 +104,38 @@ local function heldOf(id)
 end
 `
 
+/** What ended takes the place of what it held. */
+const CHARGE = `
+for _, ended in ipairs(input.settlements) do
+  local done = PREFIX .. 'd:' .. ended.id
+  if redis.call('SET', done, '1', 'NX', 'PX', ${SETTLED_KEPT_MS}) then
+    local held = heldOf(ended.id)
+    local base = held or {keys = ended.keys, tokens = 0, slice = 0, day = today, month = thisMonth}
+    for _, key in ipairs(base.keys) do
+      local state = load(key)
+      local more = ended.tokens - base.tokens
+      local target = more > 0 and current(state) or nil
+      if more < 0 then
+        for _, one in ipairs(state.slices) do
+          if one[1] == base.slice then target = one end
+        end
+      end
+      if target then
+        target[3] = target[3] + more
+        state.tokens = state.tokens + more
+      end
+      if state.day == base.day then state.daySpent = state.daySpent + ended.nanoUsd end
+      if state.month == base.month then state.monthSpent = state.monthSpent + ended.nanoUsd end
+      if held then giveBack(state, held) end
+    end
+    redis.call('DEL', PREFIX .. 'h:' .. ended.id)
+    redis.call('ZREM', KEYS[2], ended.id)
+  end
+end
+`
+
 /** KEYS: prefix, open claims. */
-export const RESERVE = `${COMMON}
+export const RESERVE = `${COMMON}${CHARGE}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0,
     ${EXPIRED_BATCH_MAX})) do
   local held = heldOf(id)
@@ -178,33 +208,7 @@ return cjson.encode(verdicts)
 `
 
 /** KEYS: prefix, open claims. */
-export const SETTLE = `${COMMON}
-for _, ended in ipairs(input.settlements) do
-  local done = PREFIX .. 'd:' .. ended.id
-  if redis.call('SET', done, '1', 'NX', 'PX', ${SETTLED_KEPT_MS}) then
-    local held = heldOf(ended.id)
-    local base = held or {keys = ended.keys, tokens = 0, slice = 0, day = today, month = thisMonth}
-    for _, key in ipairs(base.keys) do
-      local state = load(key)
-      local more = ended.tokens - base.tokens
-      local target = more > 0 and current(state) or nil
-      if more < 0 then
-        for _, one in ipairs(state.slices) do
-          if one[1] == base.slice then target = one end
-        end
-      end
-      if target then
-        target[3] = target[3] + more
-        state.tokens = state.tokens + more
-      end
-      if state.day == base.day then state.daySpent = state.daySpent + ended.nanoUsd end
-      if state.month == base.month then state.monthSpent = state.monthSpent + ended.nanoUsd end
-      if held then giveBack(state, held) end
-    end
-    redis.call('DEL', PREFIX .. 'h:' .. ended.id)
-    redis.call('ZREM', KEYS[2], ended.id)
-  end
-end
+export const SETTLE = `${COMMON}${CHARGE}
 save()
 return 0
 `

@@ -56,9 +56,17 @@ export class RedisLimitStore implements LimitStore {
     this.#redis.on('ready', () => (this.#away = false))
   }
 
-  async reserve(claims: readonly Claim[], ttlMs: number): Promise<Verdict[]> {
-    if (claims.length === 0) return []
-    const input = { ttl: ttlMs, claims: claims.map(encodeClaim) }
+  async reserve(
+    claims: readonly Claim[],
+    ttlMs: number,
+    ended: readonly Settlement[] = [],
+  ): Promise<Verdict[]> {
+    if (claims.length === 0) {
+      await this.settle(ended)
+      return []
+    }
+    const settlements = ended.map(encodeSettlement)
+    const input = { ttl: ttlMs, claims: claims.map(encodeClaim), settlements }
     await this.#connected()
     const answer = await this.#redis.llmReserve(KEY_PREFIX, OPEN_KEY, this.#encode(input))
     return (JSON.parse(answer) as EncodedVerdict[]).map(decodeVerdict)
@@ -66,12 +74,7 @@ export class RedisLimitStore implements LimitStore {
 
   async settle(settlements: readonly Settlement[]): Promise<void> {
     if (settlements.length === 0) return
-    const input = {
-      settlements: settlements.map(({ id, keys, tokens, nanoUsd }) => ({
-        ...{ id, keys, tokens },
-        nanoUsd: Number(nanoUsd),
-      })),
-    }
+    const input = { settlements: settlements.map(encodeSettlement) }
     await this.#connected()
     await this.#redis.llmSettle(KEY_PREFIX, OPEN_KEY, this.#encode(input))
   }
@@ -106,6 +109,10 @@ export class RedisLimitStore implements LimitStore {
   #encode(input: object): string {
     return JSON.stringify({ ...input, ...(this.#now && { now: this.#now() }) })
   }
+}
+
+function encodeSettlement({ id, keys, tokens, nanoUsd }: Settlement) {
+  return { id, keys, tokens, nanoUsd: Number(nanoUsd) }
 }
 
 function encodeClaim({ id, shares, tokens, nanoUsd }: Claim) {

@@ -75,7 +75,7 @@ export class StoreLimits implements Limits {
     this.#init = init
     const ttlMs = init.ttlMs ?? RESERVATION_TTL_MS
     this.#batcher = new Batcher({
-      run: (claims) => store.reserve(claims, ttlMs),
+      run: (claims) => this.#settlements.along((ended) => store.reserve(claims, ttlMs, ended)),
       batchMax: STORE_BATCH_MAX,
       pendingMax: STORE_PENDING_MAX,
       restMsMax: STORE_REST_MS_MAX,

@@ -8,7 +8,8 @@ import { sql, type Kysely } from 'kysely'
 export async function up(db: Kysely<unknown>): Promise<void> {
   await createUsage(db)
   await createLimitTables(db)
-  for (const made of [MONTH, OPEN, WAIT, EXPIRE, RESERVE, SETTLE]) await made.execute(db)
+  for (const made of [MONTH, OPEN, WAIT, EXPIRE, KEYS, CHARGE, RESERVE, SETTLE])
+    await made.execute(db)
 }
 
 async function createUsage(db: Kysely<unknown>): Promise<void> {
@@ -169,14 +170,74 @@ const EXPIRE = sql`
   end $$
 `
 
+const KEYS = sql`
+  create function llm_limit_keys(_ended jsonb) returns setof text language sql immutable as $$
+    select distinct k from jsonb_array_elements(_ended) as e,
+      jsonb_array_elements_text(e -> 'keys') as k
+  $$
+`
+
+/** `_ended`: `[{id, keys, t: tokens, n: nano-dollars}]`. Called with all of their keys locked. */
+const CHARGE = sql`
+    create function llm_limit_charge(_ended jsonb, _slice bigint, _now bigint, _kept_ms bigint)
+    returns void language plpgsql as $$
+    declare
+      _day bigint := _now / 86400000;
+      _month bigint := llm_limit_month(_now);
+      _one record;
+    begin
+      if jsonb_array_length(_ended) = 0 then return; end if;
+      for _one in
+        with ended as (
+          select * from jsonb_to_recordset(_ended) as e(id text, keys text[], t bigint, n bigint)
+        ), fresh as (
+          insert into llm_limit_settled (id, until_ms) select e.id, _now + _kept_ms from ended e
+          on conflict do nothing returning id
+        ), held as (
+          delete from llm_limit_claims c using fresh f where c.id = f.id returning c.*
+        ), known as (
+          select f.id, coalesce(h.keys, e.keys) as keys, coalesce(h.tokens, 0) as tokens,
+            coalesce(h.nano_usd, 0) as nano_usd, coalesce(h.slice, _slice) as slice,
+            coalesce(h.day, _day) as day, coalesce(h.month, _month) as month,
+            (h.id is not null)::int as open, e.t, e.n
+          from fresh f join ended e using (id) left join held h using (id)
+        ), charges as (
+          select k as key, c.t - c.tokens as more, c.slice, c.day, c.month, c.open,
+            c.nano_usd as held, c.n as spent
+          from known c, unnest(c.keys) as k
+        ), placed as (
+          select *, case when more > 0 then _slice else slice end as target from charges
+        )
+        select key, target, day, month, sum(more) as more, sum(open) as open, sum(held) as held,
+          sum(spent) as spent
+        from placed group by key, target, day, month
+      loop
+        update llm_limit_states s set
+          tokens[_one.target % 61 + 1] = s.tokens[_one.target % 61 + 1] +
+            case when _one.target >= _slice - 60 then _one.more else 0 end,
+          open = s.open - _one.open,
+          day_spent = s.day_spent + case when s.day = _one.day then _one.spent else 0 end,
+          day_held = s.day_held - case when s.day = _one.day then _one.held else 0 end,
+          month_spent = s.month_spent + case when s.month = _one.month then _one.spent else 0 end,
+          month_held = s.month_held - case when s.month = _one.month then _one.held else 0 end
+        where s.key = _one.key;
+      end loop;
+    end $$
+  `
+
 /**
  * `_batch`: `{keys, bounds: [{rpm, tpm, open, day, month}], claims: [{id, s: [index of key],
- * t: tokens, n: nano-dollars}]}`; a share is a key and its bounds, and the order of the keys is
- * that of the bounds. Answers `[[share, kind, wait], [[requests, tokens, reset], ...]]` for each.
+ * t: tokens, n: nano-dollars}], ended}`; a share is a key and its bounds, and the order of the keys
+ * is that of the bounds. `ended` is charged first, as by `llm_limit_settle`. Answers
+ * `[[share, kind, wait], [[requests, tokens, reset], ...]]` for each claim.
+ *
+ * Plans that fit every batch: to plan anew for each takes longer than to run.
  */
 const RESERVE = sql`
-    create function llm_limit_reserve(_batch jsonb, _ttl_ms bigint, _given_ms bigint default null)
-    returns json language plpgsql set enable_seqscan = off as $$
+    create function llm_limit_reserve(
+      _batch jsonb, _ttl_ms bigint, _kept_ms bigint, _given_ms bigint default null)
+    returns json language plpgsql
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
     declare
       _now bigint := coalesce(_given_ms, floor(extract(epoch from clock_timestamp()) * 1000));
       _keys text[] := array(select jsonb_array_elements_text(_batch -> 'keys'));
@@ -202,8 +263,10 @@ const RESERVE = sql`
       ) as due;
       _all := array(
         select k from unnest(_keys) as k union
+        select k from llm_limit_keys(_batch -> 'ended') as k union
         select k from llm_limit_claims c, unnest(c.keys) as k where c.id = any(_expired));
       _slice := llm_limit_open(_all, _now);
+      perform llm_limit_charge(_batch -> 'ended', _slice, _now, _kept_ms);
       if cardinality(_expired) > 0 then perform llm_limit_expire(_expired, _now); end if;
       _at := _slice % 61 + 1;
       _day_end := (_now / 86400000 + 1) * 86400000;
@@ -289,55 +352,15 @@ const RESERVE = sql`
     end $$
   `
 
-/** `_ended`: `[{id, keys, t: tokens, n: nano-dollars}]`. */
 const SETTLE = sql`
     create function llm_limit_settle(_ended jsonb, _kept_ms bigint, _given_ms bigint default null)
-    returns void language plpgsql set enable_seqscan = off as $$
+    returns void language plpgsql
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
     declare
       _now bigint := coalesce(_given_ms, floor(extract(epoch from clock_timestamp()) * 1000));
-      _day bigint := _now / 86400000;
-      _month bigint := llm_limit_month(_now);
-      _slice bigint;
-      _one record;
     begin
       perform set_config('synchronous_commit', 'off', true);
-      _slice := llm_limit_open(array(
-        select distinct k from jsonb_array_elements(_ended) as e,
-          jsonb_array_elements_text(e -> 'keys') as k), _now);
-      for _one in
-        with ended as (
-          select * from jsonb_to_recordset(_ended) as e(id text, keys text[], t bigint, n bigint)
-        ), fresh as (
-          insert into llm_limit_settled (id, until_ms) select e.id, _now + _kept_ms from ended e
-          on conflict do nothing returning id
-        ), held as (
-          delete from llm_limit_claims c using fresh f where c.id = f.id returning c.*
-        ), known as (
-          select f.id, coalesce(h.keys, e.keys) as keys, coalesce(h.tokens, 0) as tokens,
-            coalesce(h.nano_usd, 0) as nano_usd, coalesce(h.slice, _slice) as slice,
-            coalesce(h.day, _day) as day, coalesce(h.month, _month) as month,
-            (h.id is not null)::int as open, e.t, e.n
-          from fresh f join ended e using (id) left join held h using (id)
-        ), charges as (
-          select k as key, c.t - c.tokens as more, c.slice, c.day, c.month, c.open,
-            c.nano_usd as held, c.n as spent
-          from known c, unnest(c.keys) as k
-        ), placed as (
-          select *, case when more > 0 then _slice else slice end as target from charges
-        )
-        select key, target, day, month, sum(more) as more, sum(open) as open, sum(held) as held,
-          sum(spent) as spent
-        from placed group by key, target, day, month
-      loop
-        update llm_limit_states s set
-          tokens[_one.target % 61 + 1] = s.tokens[_one.target % 61 + 1] +
-            case when _one.target >= _slice - 60 then _one.more else 0 end,
-          open = s.open - _one.open,
-          day_spent = s.day_spent + case when s.day = _one.day then _one.spent else 0 end,
-          day_held = s.day_held - case when s.day = _one.day then _one.held else 0 end,
-          month_spent = s.month_spent + case when s.month = _one.month then _one.spent else 0 end,
-          month_held = s.month_held - case when s.month = _one.month then _one.held else 0 end
-        where s.key = _one.key;
-      end loop;
+      perform llm_limit_charge(
+        _ended, llm_limit_open(array(select llm_limit_keys(_ended)), _now), _now, _kept_ms);
     end $$
   `
