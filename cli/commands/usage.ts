@@ -9,6 +9,7 @@ import { formatBar, formatMoney, formatUsd } from '../output/money.ts'
 import { formatTable } from '../output/table.ts'
 import { parseDuration } from './duration.ts'
 import { integer } from './integer.ts'
+import { rebuildCommand } from './usage-rebuild.ts'
 import { repriceCommand } from './usage-reprice.ts'
 
 interface Options {
@@ -58,6 +59,7 @@ export function usageCommand(program: Command, host: CommandHost): void {
     .option('--data <dir>', 'data folder of a local cluster')
     .action((options: Options) => show(host, options))
   repriceCommand(usage, host)
+  rebuildCommand(usage, host)
 }
 
 function parseKeys(text: string): UsageKey[] {

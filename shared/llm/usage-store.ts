@@ -39,16 +39,22 @@ export interface UsageSum {
   costNanoUsd: string
 }
 
-/** Rows that are there already are left alone, so an attempt may be repeated. */
-export async function insertUsage(db: BzzzDatabase, rows: readonly UsageRow[]): Promise<void> {
+/**
+ * Rows that are there already are left alone, so an attempt may be repeated.
+ * @returns how many were not there
+ */
+export async function insertUsage(db: BzzzDatabase, rows: readonly UsageRow[]): Promise<number> {
+  let inserted = 0n
   for (let from = 0; from < rows.length; from += PAGE_ROWS) {
     // One parameter: a statement with one for each column of each row takes longer to be read.
     const page = JSON.stringify(rows.slice(from, from + PAGE_ROWS).map(toTable))
-    await sql`
+    const { numAffectedRows = 0n } = await sql`
       insert into llm_usage select * from json_populate_recordset(null::llm_usage, ${page}::json)
       on conflict (id) do nothing
     `.execute(db)
+    inserted += numAffectedRows
   }
+  return Number(inserted)
 }
 
 /** The dearest first, or days in their order. */

@@ -14,14 +14,27 @@ import resolve from '../../../functions/resolve/handler.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import type { OpenDatabase } from '../../../shared/db/database.ts'
 import { createFunctionApp } from '../../../shared/function/host.ts'
-import { insertUsage } from '../../../shared/llm/usage-store.ts'
+import {
+  EXCHANGES_MEDIA_TYPE,
+  encodeExchanges,
+  type Exchange,
+} from '../../../shared/llm/exchange.ts'
+import type { UsageRow } from '../../../shared/llm/usage-row.ts'
+import { insertUsage, walkUsage } from '../../../shared/llm/usage-store.ts'
 import { createSilentLogger } from '../../../shared/log/log.ts'
 import { Registry } from '../../../shared/metrics/metrics.ts'
 import { createCommandHost } from '../../helpers/command-host.ts'
 import { post, startProxy, type TestProxy } from '../../helpers/llm-proxy.ts'
 import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
 import { until } from '../../helpers/mesh.ts'
-import { chatEvents, events, MockUpstream } from '../../helpers/mock-upstream.ts'
+import {
+  chatCompletion,
+  chatEvents,
+  events,
+  failure,
+  json,
+  MockUpstream,
+} from '../../helpers/mock-upstream.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 
 let folder: string
@@ -68,6 +81,7 @@ beforeAll(async () => {
     BZZZ_GATEWAY_URL: `http://127.0.0.1:${port}`,
     BZZZ_RESOLVE_URL: await resolver.listen({ host: '127.0.0.1', port: 0 }),
     DATABASE_URL: database.url,
+    BZZZ_ENDPOINT: node.url,
   }
 })
 
@@ -159,6 +173,62 @@ describe('bzzz exchange', () => {
     expect((await run('exchange', 'show', other)).err).toContain('BZZZ_ADDRESS_NOT_FOUND')
     expect((await run('exchange', 'replay', address.replace(/#.*/, ''))).code).toBe(0)
     expect((await run('exchange', 'show', 'bzzz://b3/' + 'a'.repeat(64))).code).toBe(1)
+  })
+})
+
+describe('bzzz usage rebuild', () => {
+  const rows = async () => {
+    const all: UsageRow[] = []
+    const { signal } = new AbortController()
+    for await (const page of walkUsage(database.db, {}, signal)) all.push(...page)
+    return all
+  }
+
+  it('writes the rows that were lost as they were, from the exchanges, and no other', async () => {
+    const headers = { authorization: `Bearer ${token}` }
+    const addresses: string[] = []
+    for (const answer of [json(chatCompletion()), failure(400), json(chatCompletion())]) {
+      mock.next(answer)
+      const sent = await proxy.call(
+        '/chat/completions',
+        post({ model: 'gpt-test', messages: [] }, headers),
+      )
+      await sent.text()
+      addresses.push(sent.headers.get('bzzz-exchange') ?? '')
+    }
+    for (const address of addresses) {
+      await until(async () => (await run('exchange', 'show', address)).code === 0, 'the exchange')
+    }
+    const count = (await run('exchange', 'verify', addresses[0]!.replace(/#.*/, ''))).out
+    expect(count).toMatch(/^whole/)
+    await until(async () => (await rows()).length >= addresses.length, 'the rows')
+    const before = await rows()
+    await database.db.deleteFrom('llm_usage').where('status', '=', 400).execute()
+    await database.db.deleteFrom('llm_usage').where('id', '=', before[0]!.id).execute()
+    expect((await run('usage', 'rebuild', '--project', 'apollo-2')).out).toMatch(/^0 of 0 calls/)
+    const { out } = await run('usage', 'rebuild', '--project', 'apollo', '--since', '1h')
+    expect(out).toMatch(new RegExp(`^2 of ${before.length} calls in \\d+ batches were missing`))
+    expect(await rows()).toEqual(before)
+    const again = JSON.parse((await run('usage', 'rebuild', '--json')).out) as object
+    expect(again).toMatchObject({ calls: before.length, rows: 0, damaged: [], partial: false })
+    expect((await run('usage', 'rebuild', '--project', 'a b')).code).toBe(1)
+  })
+
+  it('believes no batch that speaks of others than its address', async () => {
+    const before = await rows()
+    const [exchange] = (
+      JSON.parse((await run('exchange', 'show', before[0]!.exchange!, '--json')).out) as {
+        exchanges: Exchange[]
+      }
+    ).exchanges
+    const forged = { ...exchange!, id: randomUUID(), agent: 'somebody-else' }
+    const file = join(folder, 'batch.json')
+    await writeFile(file, encodeExchanges([forged]))
+    const name = `bzzz://coder@apollo/exchanges/${randomUUID()}`
+    expect((await run('put', file, name, '--type', EXCHANGES_MEDIA_TYPE)).code).toBe(0)
+    const { out } = await run('usage', 'rebuild')
+    expect(out).toContain(`Not to be read: ${name}`)
+    expect(await rows()).toEqual(before)
   })
 })
 
