@@ -15,17 +15,21 @@ const NAME = 'bzzz://a@apollo/talk'
 let daemon: MemoryDaemon
 let postgres: TestPostgres
 let app: FastifyInstance
+let replica: FastifyInstance
 let url: string
+let replicaURL: string
 
 beforeAll(async () => {
   ;[daemon, postgres] = await Promise.all([startMemoryDaemon(), startTestPostgres()])
   const { url: databaseURL } = await postgres.openMigrated()
   app = await start({ DATABASE_URL: databaseURL })
+  replica = await start({ DATABASE_URL: databaseURL })
   url = await app.listen({ host: '127.0.0.1', port: 0 })
+  replicaURL = await replica.listen({ host: '127.0.0.1', port: 0 })
 }, 120_000)
 
 afterAll(async () => {
-  await app?.close()
+  await Promise.all([app?.close(), replica?.close()])
   await postgres?.stop()
   await daemon?.close()
 })
@@ -47,10 +51,11 @@ interface Call {
   body?: unknown
   as?: Partial<TokenRequest>
   accept?: string
+  on?: string
 }
 
-async function call(path: string, { query = {}, body, as, accept }: Call = {}) {
-  const answer = await fetch(`${url}/v1/threads${path}?${new URLSearchParams(query)}`, {
+async function call(path: string, { query = {}, body, as, accept, on = url }: Call = {}) {
+  const answer = await fetch(`${on}/v1/threads${path}?${new URLSearchParams(query)}`, {
     method: body === undefined ? 'GET' : 'POST',
     headers: {
       authorization: `Bearer ${await daemon.tokens.create(as)}`,
@@ -100,6 +105,28 @@ describe('the function threads', () => {
     const listed = await call('', { query: { pattern: 'bzzz://a@apollo/talk/**' } })
     expect(listed.body.threads).toMatchObject([{ address: to }])
     expect((await call('/thread', { query: { address: NAME } })).body).toMatchObject({ seq: 2 })
+  })
+
+  it('loses nothing when a hundred agents append to one thread at once', async () => {
+    const address = 'bzzz://many@apollo/talk'
+    expect((await call('', { body: { address } })).status).toBe(201)
+    const agents = Array.from({ length: 100 }, (_, index) => `agent-${index}`)
+    const answers = await Promise.all(
+      agents.map((subject, index) =>
+        append(address, [{ role: 'user', content: `from ${subject}`, key: subject }], {
+          as: { role: 'agent', subject, projects: ['apollo'] },
+          on: index % 2 === 0 ? url : replicaURL,
+        }),
+      ),
+    )
+    expect(answers.map(({ status }) => status)).toEqual(agents.map(() => 201))
+    const { body } = await call('/messages', { query: { address, limit: '200' } })
+    const { messages } = body as { messages: { seq: number; author: string; content: string }[] }
+    expect(messages.map(({ seq }) => seq)).toEqual(agents.map((_, index) => index + 1))
+    expect(messages.map(({ author }) => author).toSorted()).toEqual(agents.toSorted())
+    for (const { author, content } of messages) expect(content).toBe(`from ${author}`)
+    const report = await call('/verification', { query: { address } })
+    expect(report.body).toMatchObject({ messages: 100, problems: [] })
   })
 
   it('verifies, and tells how far it is to whoever asks', async () => {
