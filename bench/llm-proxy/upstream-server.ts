@@ -1,10 +1,13 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
+/** Where the number of an answer stands: no two are the same, as with a real model. */
+const NUMBER = '000000000000'
+
 /** A model that answers at once: what is measured is what stands between it and the caller. */
 const COMPLETION = Buffer.from(
   JSON.stringify({
-    id: 'chatcmpl-bench',
+    id: `chatcmpl-${NUMBER}`,
     object: 'chat.completion',
     created: 1_750_000_000,
     model: 'gpt-4o-mini',
@@ -24,7 +27,17 @@ const CHUNK = Buffer.from(
     '"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n',
 )
 
+const NUMBER_AT = COMPLETION.indexOf(NUMBER)
+
 let open = 0
+let answers = 0
+
+function complete(): Buffer {
+  answers += 1
+  const bytes = Buffer.from(COMPLETION)
+  bytes.write(String(answers).padStart(NUMBER.length, '0'), NUMBER_AT)
+  return bytes
+}
 
 /** `user: "hold"` gets the first event and then nothing; others all of them. */
 function stream(response: ServerResponse, isHeld: boolean): void {
@@ -54,7 +67,7 @@ const server = createServer((request, response) => {
       'content-type': 'application/json',
       'content-length': COMPLETION.length,
     })
-    response.end(COMPLETION)
+    response.end(complete())
   })
 })
 server.keepAliveTimeout = 60_000

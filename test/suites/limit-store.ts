@@ -207,6 +207,32 @@ export function limitStoreSuite(start: () => Promise<LimitServer> | LimitServer)
       expect((await claim(bounds)).refusal).toBeNull()
     })
 
+    it('counts a final claim as a request and tokens, and holds nothing for it', async () => {
+      const bounds = { requestsPerMinute: 3, tokensPerMinute: 50, concurrentRequests: 1 }
+      const all = { ...bounds, nanoUsdPerDay: 100n }
+      const shares = [{ key, bounds: all }]
+      const final = { shares, tokens: 20, nanoUsd: 100n, isFinal: true }
+      const verdicts = await store.reserve(
+        [
+          { ...final, id: randomUUID() },
+          { ...final, id: randomUUID() },
+        ],
+        TTL_MS,
+      )
+      expect(verdicts).toMatchObject([
+        { refusal: null, uses: [{ requests: 1, tokens: 20 }] },
+        { refusal: null, uses: [{ requests: 2, tokens: 40 }] },
+      ])
+      nowMs += TTL_MS / 2
+      expect(await claim(all, { tokens: 10, nanoUsd: 100n })).toMatchObject({
+        ...{ refusal: null, uses: [{ requests: 3, tokens: 50 }] },
+      })
+      nowMs += TTL_MS / 2 + 1_000
+      // Those held nothing that could expire; the third still holds its place.
+      expect((await claim(all)).refusal?.kind).toBe('day')
+      expect((await claim(bounds)).refusal?.kind).toBe('concurrent')
+    })
+
     it('settles what ended before it judges what comes with it, once', async () => {
       const bounds = { concurrentRequests: 1, tokensPerMinute: 50, nanoUsdPerDay: 100n }
       const shares = [{ key, bounds }]
@@ -292,17 +318,17 @@ export function limitStoreSuite(start: () => Promise<LimitServer> | LimitServer)
               if (!one.along) await each.settle(ended)
             }
             const along = one.along ? ended : []
-            const claims = one.claims.map(({ shares, tokens, nanoUsd }) => ({
+            const claims = one.claims.map(({ shares, ...rest }) => ({
               id: randomUUID(),
               shares: shares.map((share) => ({
                 key: `${run}-${KEYS[share]}`,
                 bounds: BOUNDS[share]!,
               })),
-              ...{ tokens, nanoUsd },
+              ...rest,
             }))
             const expected = await model.reserve(claims, TTL_MS, along)
             expect(await store.reserve(claims, TTL_MS, along)).toEqual(expected)
-            open.push(...claims.filter((_, at) => !expected[at]!.refusal))
+            open.push(...claims.filter((each, at) => !expected[at]!.refusal && !each.isFinal))
           }
         }),
         { numRuns: RUNS },
@@ -338,6 +364,7 @@ const step = fc.record({
       shares: fc.subarray([0, 1, 2], { minLength: 1 }),
       tokens: fc.integer({ min: 0, max: 200 }),
       nanoUsd: fc.bigInt({ min: 0n, max: 300n }),
+      isFinal: fc.boolean(),
     }),
     { maxLength: 4 },
   ),

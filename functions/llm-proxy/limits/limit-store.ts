@@ -18,6 +18,8 @@ export interface Claim {
   shares: readonly Share[]
   tokens: number
   nanoUsd: bigint
+  /** It counts as a request and as tokens, and is done: no place, no money, never settled. */
+  isFinal?: boolean
 }
 
 export const BOUND_KINDS = ['requests', 'tokens', 'concurrent', 'day', 'month'] as const

@@ -110,7 +110,9 @@ export class MemoryLimitStore implements LimitStore {
     return Promise.resolve()
   }
 
-  #reserve({ id, shares, tokens, nanoUsd }: Claim, nowMs: number, ttlMs: number): Verdict {
+  #reserve(claim: Claim, nowMs: number, ttlMs: number): Verdict {
+    const { id, shares, tokens, isFinal = false } = claim
+    const nanoUsd = isFinal ? 0n : claim.nanoUsd
     const states = shares.map(({ key }) => this.#state(key, nowMs))
     const refusals = shares.flatMap(({ bounds }, share) =>
       refusalsOf(states[share]!, bounds, { tokens, nanoUsd, nowMs }).map((refusal) => ({
@@ -119,12 +121,13 @@ export class MemoryLimitStore implements LimitStore {
       })),
     )
     if (refusals.length === 0) {
-      for (const state of states) take(state, { tokens, nanoUsd, nowMs })
-      this.#held.set(id, {
-        keys: shares.map(({ key }) => key),
-        ...{ tokens, nanoUsd, slice: sliceOf(nowMs), day: dayOf(nowMs), month: monthOf(nowMs) },
-        expiresMs: nowMs + ttlMs,
-      })
+      for (const state of states) take(state, { tokens, nanoUsd, nowMs }, isFinal)
+      if (!isFinal)
+        this.#held.set(id, {
+          keys: shares.map(({ key }) => key),
+          ...{ tokens, nanoUsd, slice: sliceOf(nowMs), day: dayOf(nowMs), month: monthOf(nowMs) },
+          expiresMs: nowMs + ttlMs,
+        })
     }
     const [refusal = null] = refusals.toSorted((left, right) => right.waitMs - left.waitMs)
     const uses = states.map(({ requests, tokens: used, slices }) => {
@@ -212,12 +215,13 @@ function freeAtMs(slice: number): number {
   return (slice + WINDOW_SLICES + 1) * SLICE_MS
 }
 
-function take(state: State, { tokens, nanoUsd, nowMs }: Wanted): void {
+function take(state: State, { tokens, nanoUsd, nowMs }: Wanted, isFinal: boolean): void {
   const slice = currentSlice(state, nowMs)
   slice.requests += 1
   slice.tokens += tokens
   state.requests += 1
   state.tokens += tokens
+  if (isFinal) return
   state.open += 1
   state.day.held += nanoUsd
   state.month.held += nanoUsd

@@ -112,10 +112,10 @@ function encodeSettlement({ id, keys, tokens, nanoUsd }: Settlement) {
 function encodeClaims(claims: readonly Claim[]) {
   const indexes = new Map<string, number>()
   const bounds: Record<string, number>[] = []
-  const encoded = claims.map(({ id, shares, tokens, nanoUsd }) => ({
-    id,
+  const encoded = claims.map(({ id, shares, tokens, nanoUsd, isFinal = false }) => ({
+    ...(!isFinal && { id }),
     t: tokens,
-    n: Number(nanoUsd),
+    n: isFinal ? 0 : Number(nanoUsd),
     s: shares.map((share) => {
       const known = indexes.get(share.key)
       if (known !== undefined) return known

@@ -188,14 +188,16 @@ for index, claim in ipairs(input.claims) do
       last[3] = last[3] + claim.tokens
       state.requests = state.requests + 1
       state.tokens = state.tokens + claim.tokens
-      state.open = state.open + 1
-      state.dayHeld = state.dayHeld + claim.nanoUsd
-      state.monthHeld = state.monthHeld + claim.nanoUsd
+      if not claim.final then
+        state.open = state.open + 1
+        state.dayHeld = state.dayHeld + claim.nanoUsd
+        state.monthHeld = state.monthHeld + claim.nanoUsd
+      end
     end
     local last = state.slices[#state.slices]
     uses[share] = {state.requests, state.tokens, last and freeAt(last[1]) - now or 0}
   end
-  if refusal[1] < 0 then
+  if refusal[1] < 0 and not claim.final then
     local held = {keys = keys, tokens = claim.tokens, nanoUsd = claim.nanoUsd, slice = slice,
       day = today, month = thisMonth}
     redis.call('SET', PREFIX .. 'h:' .. claim.id, cmsgpack.pack(held), 'PX', ${STATE_KEPT_MS})

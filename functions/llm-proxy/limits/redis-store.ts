@@ -115,10 +115,10 @@ function encodeSettlement({ id, keys, tokens, nanoUsd }: Settlement) {
   return { id, keys, tokens, nanoUsd: Number(nanoUsd) }
 }
 
-function encodeClaim({ id, shares, tokens, nanoUsd }: Claim) {
+function encodeClaim({ id, shares, tokens, nanoUsd, isFinal = false }: Claim) {
   return {
-    ...{ id, tokens },
-    nanoUsd: Number(nanoUsd),
+    ...{ id, tokens, final: isFinal },
+    nanoUsd: isFinal ? 0 : Number(nanoUsd),
     shares: shares.map(({ key, bounds }) => ({ key, bounds: encodeBounds(bounds) })),
   }
 }

@@ -21,7 +21,7 @@ import {
   STORE_REST_MS_MAX,
 } from './constants.ts'
 import { limitHeaders } from './headers.ts'
-import type { BoundKind, Claim, LimitStore, Settlement, Verdict } from './limit-store.ts'
+import type { BoundKind, Bounds, Claim, LimitStore, Settlement, Verdict } from './limit-store.ts'
 import type { CallEstimate, CallScope, Limits, Reservation } from './limits.ts'
 import { MemoryLimitStore } from './memory-store.ts'
 import { describeRule, sharesOf, type Rule, type RuleShare } from './rules.ts'
@@ -119,11 +119,13 @@ export class StoreLimits implements Limits {
   ): Promise<Reservation> {
     const shares = sharesOf(this.#components.rules(), scope)
     if (shares.length === 0) return NOTHING_RESERVED
+    const isFinal = shares.every(({ bounds }) => isRequestsOnly(bounds))
     const claim: Claim = {
       id: randomUUID(),
-      shares: shares.map(({ key, bounds }) => ({ key, bounds })),
-      tokens: estimate.inputTokens + estimate.outputTokensMax,
+      shares,
+      tokens: isFinal ? 0 : estimate.inputTokens + estimate.outputTokensMax,
       nanoUsd: estimate.costNanoUsd,
+      isFinal,
     }
     const verdict = await this.#ask(claim)
     if (verdict === 'away') return this.#reserveLocally(claim)
@@ -165,7 +167,8 @@ export class StoreLimits implements Limits {
   }
 
   #reservation(claim: Claim, headers: Record<string, string>): Reservation {
-    const { id } = claim
+    const { id, isFinal } = claim
+    if (isFinal) return { ...NOTHING_RESERVED, headers }
     const keys = claim.shares.map(({ key }) => key)
     this.#open.add(id)
     const end = (used: Pick<Settlement, 'tokens' | 'nanoUsd'>): void => {
@@ -210,6 +213,11 @@ export class StoreLimits implements Limits {
       this.#noteAway(error)
     }
   }
+}
+
+/** A request was made however it ends: of a rule for nothing else there is nothing to give back. */
+function isRequestsOnly({ requestsPerMinute, ...others }: Bounds): boolean {
+  return requestsPerMinute !== undefined && Object.keys(others).length === 0
 }
 
 const SENTENCES: Readonly<Record<BoundKind, string>> = {

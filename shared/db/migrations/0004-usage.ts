@@ -228,8 +228,9 @@ const CHARGE = sql`
 /**
  * `_batch`: `{keys, bounds: [{rpm, tpm, open, day, month}], claims: [{id, s: [index of key],
  * t: tokens, n: nano-dollars}], ended}`; a share is a key and its bounds, and the order of the keys
- * is that of the bounds. `ended` is charged first, as by `llm_limit_settle`. Answers
- * `[[share, kind, wait], [[requests, tokens, reset], ...]]` for each claim.
+ * is that of the bounds. A claim without an id holds nothing. `ended` is charged first, as by
+ * `llm_limit_settle`. Answers `[[share, kind, wait], [[requests, tokens, reset], ...]]` for each
+ * claim.
  *
  * Plans that fit every batch: to plan anew for each takes longer than to run.
  */
@@ -243,7 +244,8 @@ const RESERVE = sql`
       _keys text[] := array(select jsonb_array_elements_text(_batch -> 'keys'));
       _rpm bigint[]; _tpm bigint[]; _opm bigint[]; _dpm bigint[]; _mpm bigint[];
       _requests bigint[]; _tokens bigint[]; _open bigint[]; _day bigint[]; _month bigint[];
-      _new_requests bigint[]; _new_tokens bigint[]; _new_nano bigint[]; _last bigint[];
+      _new_requests bigint[]; _new_open bigint[]; _new_tokens bigint[]; _new_nano bigint[];
+      _last bigint[];
       _expired text[];
       _all text[];
       _slice bigint;
@@ -284,8 +286,10 @@ const RESERVE = sql`
         array_agg((select max(s.slice - (s.slice - q + 1) % 61)
           from unnest(s.requests, s.tokens) with ordinality as r(a, b, q)
           where a <> 0 or b <> 0) order by p),
-        array_agg(0 order by p), array_agg(0 order by p), array_agg(0 order by p)
-        into _requests, _tokens, _open, _day, _month, _last, _new_requests, _new_tokens, _new_nano
+        array_agg(0 order by p), array_agg(0 order by p), array_agg(0 order by p),
+        array_agg(0 order by p)
+        into _requests, _tokens, _open, _day, _month, _last,
+          _new_requests, _new_open, _new_tokens, _new_nano
         from unnest(_keys) with ordinality as u(k, p) join llm_limit_states s on s.key = u.k;
       for _claim in
         select * from jsonb_to_recordset(_batch -> 'claims') as c(id text, s int[], t bigint, n bigint)
@@ -323,7 +327,10 @@ const RESERVE = sql`
           if _refused < 0 then
             _requests[_k] := _requests[_k] + 1;
             _tokens[_k] := _tokens[_k] + _claim.t;
-            _open[_k] := _open[_k] + 1;
+            if _claim.id is not null then
+              _open[_k] := _open[_k] + 1;
+              _new_open[_k] := _new_open[_k] + 1;
+            end if;
             _day[_k] := _day[_k] + _claim.n;
             _month[_k] := _month[_k] + _claim.n;
             _new_requests[_k] := _new_requests[_k] + 1;
@@ -334,20 +341,22 @@ const RESERVE = sql`
           _uses := _uses || format('[%s,%s,%s]', _requests[_k], _tokens[_k],
             coalesce((_last[_k] + 61) * 1000 - _now, 0));
         end loop;
-        if _refused < 0 then _granted := _granted || _index; end if;
+        if _refused < 0 and _claim.id is not null then _granted := _granted || _index; end if;
         _out := _out || format('[[%s,"%s",%s],[%s]]',
           _refused, _kind, _longest, array_to_string(_uses, ','));
       end loop;
       update llm_limit_states s set
         requests[_at] = s.requests[_at] + n.r, tokens[_at] = s.tokens[_at] + n.t,
-        open = s.open + n.r, day_held = s.day_held + n.n, month_held = s.month_held + n.n
-        from unnest(_keys, _new_requests, _new_tokens, _new_nano) as n(key, r, t, n)
+        open = s.open + n.o, day_held = s.day_held + n.n, month_held = s.month_held + n.n
+        from unnest(_keys, _new_requests, _new_open, _new_tokens, _new_nano) as n(key, r, o, t, n)
         where s.key = n.key and n.r > 0;
-      insert into llm_limit_claims (id, keys, tokens, nano_usd, slice, day, month, expires_ms)
-        select c ->> 'id', array(select _keys[i::int] from jsonb_array_elements_text(c -> 's') as i),
-          (c ->> 't')::bigint, (c ->> 'n')::bigint, _slice, _now / 86400000, _this_month,
-          _now + _ttl_ms
-        from unnest(_granted) as g cross join lateral (select _batch -> 'claims' -> g as c) as one;
+      if cardinality(_granted) > 0 then
+        insert into llm_limit_claims (id, keys, tokens, nano_usd, slice, day, month, expires_ms)
+          select c ->> 'id', array(select _keys[i::int] from jsonb_array_elements_text(c -> 's') as i),
+            (c ->> 't')::bigint, (c ->> 'n')::bigint, _slice, _now / 86400000, _this_month,
+            _now + _ttl_ms
+          from unnest(_granted) as g cross join lateral (select _batch -> 'claims' -> g as c) as one;
+      end if;
       return ('[' || array_to_string(_out, ',') || ']')::json;
     end $$
   `
