@@ -8,6 +8,8 @@ import { BlobPulls } from './blob-pulls.ts'
 import { BlobSettlement } from './blob-settlement.ts'
 import { SCAN_RETRY_MS } from './constants.ts'
 import { CopyLedger } from './copy-ledger.ts'
+import { COPIES_PROTOCOL } from './copy-protocol.ts'
+import { CopyPushes } from './copy-pushes.ts'
 import type { CorruptReports } from './corrupt-reports.ts'
 import { DropGuard } from './drop-guard.ts'
 import { LedgerDatabase } from './ledger-database.ts'
@@ -16,7 +18,7 @@ import { Rebalancer, type RebalancerInit } from './rebalancer.ts'
 import { RepairQueue, type RepairReason } from './repair-queue.ts'
 import { RepairWorker, type RepairWorkerInit } from './repair-worker.ts'
 import { ReplicaClient } from './replica-client.ts'
-import { createReplicaServer } from './replica-server.ts'
+import { createCopyServer, createReplicaServer } from './replica-server.ts'
 import { ReplicatedStore, type ReplicatedStoreInit } from './replicated-store.ts'
 import { createReplicationMetrics } from './replication-metrics.ts'
 import { REPLICATION_PROTOCOL } from './replication-protocol.ts'
@@ -63,14 +65,19 @@ export function composeReplication(components: ReplicationComponents, init: Repl
     { mesh, copies, log },
     { awayGraceMs: init.awayGraceMs, ...some({ tickMs: init.membersTickMs }) },
   )
-  const client = new ReplicaClient({ mesh }, some({ receiveBaseTimeoutMs: init.ackTimeoutMs }))
+  const patience = some({ receiveBaseTimeoutMs: init.ackTimeoutMs })
+  const client = new ReplicaClient({ mesh }, patience)
+  const copyPushes = new CopyPushes({ mesh }, patience)
   const pulls = new BlobPulls(
     { mesh, store, transfer, members, ...some({ findProviders: components.findProviders }) },
     some({ hedgeDelayMs: init.hedgeDelayMs }),
   )
   const guard = new DropGuard(some({ promiseMs: init.promiseMs }))
   const bucket = new TokenBucket({ bytesPerSecond: init.repairBytesPerSecond })
-  const blobs = new ReplicatedStore({ store, members, client, pulls, queue, copies, log }, init)
+  const blobs = new ReplicatedStore(
+    { store, members, client, copyPushes, pulls, queue, copies, log },
+    init,
+  )
   const rebalancer = new Rebalancer(
     { db, store, members, client, copies, queue, log, isDraining, isGarbage },
     init,
@@ -86,17 +93,12 @@ export function composeReplication(components: ReplicationComponents, init: Repl
     },
   )
   const worker = new RepairWorker({ queue, settlement, log, onRepair: metrics.repair }, init)
+  const delay = some({ stragglerDelayMs: init.stragglerDelayMs })
   mesh.handle(
     REPLICATION_PROTOCOL,
-    createReplicaServer({
-      store,
-      pulls,
-      queue,
-      guard,
-      members,
-      ...some({ stragglerDelayMs: init.stragglerDelayMs }),
-    }),
+    createReplicaServer({ store, pulls, queue, guard, members, ...delay }),
   )
+  mesh.handle(COPIES_PROTOCOL, createCopyServer({ store, queue, members, ...delay }))
   members.onChange(() => queue.release())
   members.onReturn((peerId) => queue.release(peerId))
   /** Asks for a look at one blob; its copy here was found bad or missing. */

@@ -1,4 +1,4 @@
-import { MiB } from '../../shared/limits.ts'
+import { KiB, MiB } from '../../shared/limits.ts'
 
 /** Seeds of nodes kept for placement: more than any cluster has nodes. */
 export const NODE_SEEDS_MAX = 4_096
@@ -45,6 +45,24 @@ export const READ_REPAIRS_MAX = 2
 /** Copies being sent at once for all puts together, and those that may wait behind them. */
 export const PUSHES_MAX = 64
 export const PUSHES_WAITING_MAX = 10_000
+
+/**
+ * Blobs up to this size are sent to their holders many in a message; what is larger is pulled in
+ * ranges, each held back until there is room for it.
+ */
+export const PUSHED_BLOB_BYTES_MAX = 64 * KiB
+
+/** Copies in one message: some more than a group commit of small records takes. */
+export const COPIES_PER_MESSAGE_MAX = 1_000
+
+/** What says of one copy what it is: its hash, a peer id, the JSON around them, its length. */
+export const COPY_HEAD_BYTES_MAX = 256
+
+/** Messages with copies on their way to one peer: one is written there while one travels. */
+export const PUSH_MESSAGES_MAX = 2
+
+/** Copies that wait for one peer, in memory; beyond it a stand-in or a later repair takes over. */
+export const PUSHED_WAITING_BYTES_MAX = 32 * MiB
 
 /** After the quorum has acknowledged, the answer lingers this long for the third copy. */
 export const STRAGGLER_WAIT_MS = 100

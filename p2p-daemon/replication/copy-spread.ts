@@ -3,6 +3,7 @@ import { REPLICAS } from '../../shared/limits.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { HANDOFF_AFTER_MS, STAND_INS_MAX } from './constants.ts'
 import type { CopyLedger } from './copy-ledger.ts'
+import type { CopyPushes } from './copy-pushes.ts'
 import type { Members } from './members.ts'
 import { receiveTimeoutMs, type ReplicaClient } from './replica-client.ts'
 import type { Semaphore } from './semaphore.ts'
@@ -10,6 +11,8 @@ import type { Semaphore } from './semaphore.ts'
 export interface CopySpreadComponents {
   members: Pick<Members, 'selfId' | 'holders' | 'liveHolders' | 'isLive'>
   client: Pick<ReplicaClient, 'hold'>
+  /** For small blobs. */
+  copyPushes: Pick<CopyPushes, 'push'>
   copies: Pick<CopyLedger, 'held'>
   pushes: Semaphore
   log: Logger
@@ -17,6 +20,8 @@ export interface CopySpreadComponents {
 
 export interface CopySpreadInit {
   blob: BlobStat
+  /** The blob itself where it is small and at hand: then it is sent, and not pulled. */
+  bytes?: Uint8Array
   /** Aborts when the node stops; a caller that leaves does not hold back the copies. */
   signal: AbortSignal
   handoffAfterMs?: number
@@ -113,11 +118,12 @@ export class CopySpread {
   }
 
   async #push(peerId: string, heldFor?: string): Promise<boolean> {
-    const { client, copies, pushes, log } = this.#components
-    const { blob, signal } = this.#init
+    const { client, copies, copyPushes, pushes, log } = this.#components
+    const { blob, bytes, signal } = this.#init
+    const forWhom = heldFor !== undefined && { heldFor }
     try {
-      const options = { signal, ...(heldFor !== undefined && { heldFor }) }
-      await pushes.run(() => client.hold(peerId, blob, options), signal)
+      if (bytes) await copyPushes.push(peerId, { hash: blob.hash, bytes, ...forWhom }, signal)
+      else await pushes.run(() => client.hold(peerId, blob, { signal, ...forWhom }), signal)
     } catch (error) {
       this.#hoped.delete(peerId)
       log.debug({ err: error, peerId, hash: blob.hash }, 'copy not written')

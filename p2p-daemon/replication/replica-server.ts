@@ -2,6 +2,7 @@ import type { RequestHandler } from '../mesh/mesh.ts'
 import type { BlobStat, BlobStore } from '../store/blob-store.ts'
 import type { BlobPulls } from './blob-pulls.ts'
 import { STRAGGLER_JOB_DELAY_MS } from './constants.ts'
+import { decodeCopies, encodeHeld } from './copy-protocol.ts'
 import type { DropGuard } from './drop-guard.ts'
 import type { Members } from './members.ts'
 import type { RepairQueue } from './repair-queue.ts'
@@ -27,6 +28,20 @@ export function createReplicaServer(components: ReplicaServerComponents): Reques
   return async ({ peerId, payload, signal }) => {
     const request = decodeRequest(payload)
     return encodeMessage(await answer(components, peerId, request, signal))
+  }
+}
+
+/** Takes copies that peers bring, all at once, so that they share the syncs of the disk. */
+export function createCopyServer(
+  components: Pick<ReplicaServerComponents, 'store' | 'queue' | 'members' | 'stragglerDelayMs'>,
+): RequestHandler {
+  return async ({ payload }) => {
+    const taken = decodeCopies(payload).map(async ({ hash, bytes, heldFor }) => {
+      const { sizeBytes } = await components.store.put(bytes, { expectedHash: hash })
+      await note(components, { hash, sizeBytes }, heldFor)
+    })
+    const settled = await Promise.allSettled(taken)
+    return encodeHeld(settled.map(({ status }) => status === 'fulfilled'))
   }
 }
 
@@ -61,24 +76,33 @@ async function hold(
   request: Extract<ReplicationRequest, { op: 'hold' }>,
   signal: AbortSignal,
 ): Promise<BlobStat | undefined> {
-  const { store, pulls, queue, members } = components
+  const { store, pulls } = components
   const { hash, heldFor } = request
   const options = { from: [peerId], signal }
   const pulled = await pulls.pull(hash, options).catch(() => undefined)
   // It may have joined a pull from somebody who has nothing; whoever asks certainly has it.
   if (!pulled?.found) await pulls.pull(hash, options)
   const blob = await store.touch(hash)
-  if (!blob) return undefined
+  if (blob) await note(components, blob, heldFor)
+  return blob
+}
+
+/** Sees to it that a copy which was brought here moves on where it does not belong. */
+async function note(
+  components: Pick<ReplicaServerComponents, 'queue' | 'members' | 'stragglerDelayMs'>,
+  blob: BlobStat,
+  heldFor: string | undefined,
+): Promise<void> {
+  const { queue, members } = components
   const delayMs = components.stragglerDelayMs ?? STRAGGLER_JOB_DELAY_MS
   if (heldFor !== undefined) {
     const waiting = members.isLive(heldFor) ? { delayMs } : { waitingFor: [heldFor] }
     // Written before the copy counts, so that a crash does not forget whose it is.
     await queue.add({ ...blob, reason: 'handoff', missing: 1, heldFor, ...waiting })
-  } else if (!members.holders(hash).includes(members.selfId)) {
+  } else if (!members.holders(blob.hash).includes(members.selfId)) {
     // Who sent it sees other members than this node; one of the two will have it moved.
     queue.addSoon({ ...blob, reason: 'surplus', delayMs })
   }
-  return blob
 }
 
 function sizeOf(blob: BlobStat | undefined): ReplicationAnswer {

@@ -12,6 +12,7 @@ import type {
 import type { BlobPulls } from './blob-pulls.ts'
 import {
   PUSHES_MAX,
+  PUSHED_BLOB_BYTES_MAX,
   PUSHES_WAITING_MAX,
   READ_REPAIRS_MAX,
   RECEIVE_BASE_TIMEOUT_MS,
@@ -92,7 +93,9 @@ export class ReplicatedStore implements Startable {
     const needed = ack === '1' ? 1 : ack === 'all' ? possible : quorumOf(possible)
     if (needed > 1) members.requireMajority()
     const result = await store.put(source, putOptions)
-    const spread = this.#spread({ hash: result.hash, sizeBytes: result.sizeBytes })
+    const isSmall = source instanceof Uint8Array && source.byteLength <= PUSHED_BLOB_BYTES_MAX
+    const { hash, sizeBytes } = result
+    const spread = this.#spread({ hash, sizeBytes }, isSmall ? source : undefined)
     try {
       await unlessAborted(this.#acknowledged(spread, result.sizeBytes, needed), options.signal)
       const replicas = [...spread.replicas]
@@ -136,12 +139,13 @@ export class ReplicatedStore implements Startable {
     return undefined
   }
 
-  #spread(blob: BlobStat): CopySpread {
+  #spread(blob: BlobStat, bytes: Uint8Array | undefined): CopySpread {
     const { handoffAfterMs } = this.#init
     return new CopySpread(
       { ...this.#components, pushes: this.#pushes },
       {
         blob,
+        ...(bytes && { bytes }),
         signal: this.#stopping.signal,
         ...(handoffAfterMs !== undefined && { handoffAfterMs }),
       },

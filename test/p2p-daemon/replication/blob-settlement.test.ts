@@ -186,14 +186,19 @@ describe('blob-settlement', () => {
 describe('a put whose holders never answer', () => {
   it('answers 503 when the time is over', async () => {
     holders = ['self', 'a', 'b']
-    const mute = { ...client, hold: () => new Promise<void>(() => undefined) }
+    const never = () => new Promise<void>(() => undefined)
+    const mute = { ...client, hold: never }
+    const copyPushes = { push: never }
     const queue = {
       add: async () => undefined,
       addSoon: () => undefined,
       removeSoon: () => undefined,
     }
     const blobs = new ReplicatedStore(
-      { store, members, client: mute as never, pulls: {} as never, queue, copies, log },
+      {
+        ...{ store, members, client: mute as never, copyPushes, pulls: {} as never },
+        ...{ queue, copies, log },
+      },
       { ackTimeoutMs: 20 },
     )
     expect(quorumOf(3)).toBe(2)

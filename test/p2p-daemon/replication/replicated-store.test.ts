@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { Readable } from 'node:stream'
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import { hashBytes } from '../../../shared/blob/hash.ts'
+import { COPIES_PROTOCOL } from '../../../p2p-daemon/replication/copy-protocol.ts'
 import { MiB } from '../../../shared/limits.ts'
 import { until } from '../../helpers/mesh.ts'
 import { ReplicaCluster } from '../../helpers/replica-cluster.ts'
@@ -52,6 +54,26 @@ describe('put', () => {
     expect(underReplicated).toBe(false)
     expect(await cluster.copies(hash)).toEqual(['n0', 'n1', 'n2'])
     expect(await cluster.running('n1').status()).toMatchObject({ owed: 0, underReplicated: 0 })
+  })
+
+  it('sends small blobs to their holders many in a message, whichever node they belong to', async () => {
+    await cluster.addAll(5)
+    const { mesh } = cluster.node('n0').process!
+    let messages = 0
+    const request = mesh.request.bind(mesh)
+    mesh.request = (...args) => {
+      if (args[1] === COPIES_PROTOCOL) messages += 1
+      return request(...args)
+    }
+    const all = Array.from({ length: 200 }, () => randomBytes(100))
+    const results = await Promise.all(all.map((bytes) => put('n0', bytes, 'all')))
+    for (const [index, { hash, replicas }] of results.entries()) {
+      const holders = cluster.holders('n0', hash)
+      expect(replicas).toEqual(expect.arrayContaining(holders))
+      expect(await cluster.read(holders.at(-1)!, hash)).toEqual(all[index])
+    }
+    // One by one they would be 600, and each a pull besides.
+    expect(messages).toBeLessThan(100)
   })
 
   it('waits for no disk but the blob’s when every copy was acknowledged', async () => {
@@ -234,7 +256,8 @@ describe('hand-off', () => {
     const slow = holders.find((peerId) => peerId !== 'n0')!
     const gate = Promise.withResolvers<void>()
     cluster.onFetch = (_from, to) => (to === slow ? gate.promise : Promise.resolve())
-    const putting = put('n0', bytes, 'all')
+    // As a stream, which is pulled: that is what can be slow by itself here.
+    const putting = cluster.running('n0').blobs.put(Readable.from([bytes]), { ack: 'all' })
     await until(async () => (await cluster.copies(hash)).length === 3, 'a stand-in')
     expect(await cluster.copies(hash)).not.toContain(slow)
     gate.resolve()

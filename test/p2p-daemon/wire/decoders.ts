@@ -30,6 +30,7 @@ import { decodeAnswer } from '../../../p2p-daemon/mesh/request-protocol.ts'
 import * as membership from '../../../p2p-daemon/nodes/membership-protocol.ts'
 import { parsePolicy } from '../../../p2p-daemon/ownership/policy.ts'
 import * as records from '../../../p2p-daemon/records/record-protocol.ts'
+import * as copies from '../../../p2p-daemon/replication/copy-protocol.ts'
 import * as replication from '../../../p2p-daemon/replication/replication-protocol.ts'
 import { encodeFrame, FrameDecoder } from '../../../p2p-daemon/transfer/bulk-frame.ts'
 import * as ranges from '../../../p2p-daemon/transfer/range-message.ts'
@@ -237,6 +238,24 @@ const NODES: Decoder[] = [
 ]
 
 const BLOBS: Decoder[] = [
+  {
+    name: 'copies',
+    decode: copies.decodeCopies,
+    samples: [
+      copies.encodeCopies([{ hash: HASH, bytes: Buffer.from('a') }]),
+      copies.encodeCopies([
+        { hash: HASH, bytes: Buffer.alloc(0), heldFor: KEY.peerId },
+        { hash: HASH, bytes: Buffer.alloc(300, 1) },
+      ]),
+    ],
+    refusals: [ProtocolViolationError],
+  },
+  {
+    name: 'copies, answer',
+    decode: copies.decodeHeld,
+    samples: [copies.encodeHeld([true, false])],
+    refusals: [ProtocolViolationError],
+  },
   {
     name: 'replication, request',
     decode: replication.decodeRequest,
