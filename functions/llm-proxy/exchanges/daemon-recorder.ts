@@ -101,17 +101,28 @@ export class DaemonRecorder implements ExchangeRecorder {
   }
 
   #end(recording: Recording, end: ExchangeEnd): void {
-    const { tokenId, subject, project, agent, model } = recording.call.scope
+    const { scope, path } = recording.call
     this.#components.usage?.record({
-      ...{ id: recording.id, at: recording.at.toISOString() },
-      ...{ tokenId, subject, project, agent, path: recording.call.path },
-      ...{ model, servedModel: end.model, upstream: end.upstream, peer: end.peer },
-      ...{ status: end.status, outcome: end.outcome, cached: end.cached },
+      id: recording.id,
+      at: recording.at.toISOString(),
+      tokenId: scope.tokenId,
+      subject: scope.subject,
+      project: scope.project,
+      agent: scope.agent,
+      path,
+      model: scope.model,
+      servedModel: end.model,
+      upstream: end.upstream,
+      peer: end.peer,
+      status: end.status,
+      outcome: end.outcome,
+      cached: end.cached,
       usage: end.usage ?? NO_USAGE,
       costNanoUsd: String(end.cost?.nanoUsd ?? 0n),
       priced: end.cost?.priced ?? false,
       priceMap: end.cost?.priceMapHash ?? '',
-      ...{ firstByteMs: end.timings.firstByteMs, totalMs: end.timings.totalMs },
+      firstByteMs: end.timings.firstByteMs,
+      totalMs: end.timings.totalMs,
       exchange: recording.address,
     })
     if (recording.batch) this.#writer.add(recording, end)

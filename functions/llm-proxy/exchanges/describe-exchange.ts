@@ -17,14 +17,23 @@ export function describeExchange(
   // What cannot be searched may hold what is to be taken out.
   if (bodies && (!request || !response)) recording.withhold('not-text')
   const parts = request && response ? { request, response } : null
-  const { agent, project, tokenId, subject, model } = call.scope
   const blobs = new Map<string, Buffer>()
   const exchange: Exchange = {
-    ...{ id: recording.id, at: recording.at.toISOString() },
-    ...{ tokenId, subject, project, agent },
-    ...{ method: call.method, path: call.path, model, servedModel: end.model },
-    ...{ upstream: end.upstream, peer: end.peer },
-    ...{ status: end.status, outcome: end.outcome, cached: end.cached },
+    id: recording.id,
+    at: recording.at.toISOString(),
+    tokenId: call.scope.tokenId,
+    subject: call.scope.subject,
+    project: call.scope.project,
+    agent: call.scope.agent,
+    method: call.method,
+    path: call.path,
+    model: call.scope.model,
+    servedModel: end.model,
+    upstream: end.upstream,
+    peer: end.peer,
+    status: end.status,
+    outcome: end.outcome,
+    cached: end.cached,
     request: parts && bodyOf(parts.request, call.requestMediaType, blobs),
     response: parts && bodyOf(parts.response, end.mediaType, blobs),
     withheld: recording.withheld,
@@ -32,7 +41,8 @@ export function describeExchange(
     costNanoUsd: String(end.cost?.nanoUsd ?? 0n),
     priced: end.cost?.priced ?? false,
     priceMap: end.cost?.priceMapHash ?? '',
-    ...{ firstByteMs: end.timings.firstByteMs, totalMs: end.timings.totalMs },
+    firstByteMs: end.timings.firstByteMs,
+    totalMs: end.timings.totalMs,
   }
   return { exchange, blobs }
 }

@@ -53,14 +53,18 @@ async function createUsage(db: Kysely<unknown>): Promise<void> {
 }
 
 async function createLimitTables(db: Kysely<unknown>): Promise<void> {
-  // A ring of 61 seconds: second s stands at s % 61 + 1. Counters change with every call, so the
-  // pages keep room for the next version of a row beside the last one.
+  // A ring of 61 seconds: second s stands at s % 61 + 1. Beside it the sums of what it holds, and
+  // the newest second that is not empty, so that it is read as a whole only once a second. Counters
+  // change with every call, so the pages keep room for the next version of a row beside the last.
   await sql`
     create table llm_limit_states (
       key text primary key,
       slice bigint not null default 0,
       requests bigint[] not null default array_fill(0::bigint, array[61]),
       tokens bigint[] not null default array_fill(0::bigint, array[61]),
+      requests_sum bigint not null default 0,
+      tokens_sum bigint not null default 0,
+      newest bigint not null default 0,
       open bigint not null default 0,
       day bigint not null default 0,
       day_spent bigint not null default 0,
@@ -102,6 +106,7 @@ const OPEN = sql`
   create function llm_limit_open(_keys text[], _now_ms bigint) returns bigint language plpgsql as $$
   declare
     _slice bigint;
+    _oldest bigint;
     _day bigint := _now_ms / 86400000;
     _month bigint := llm_limit_month(_now_ms);
   begin
@@ -109,17 +114,22 @@ const OPEN = sql`
       select k from unnest(_keys) as k
       where not exists (select from llm_limit_states s where s.key = k) order by k
       on conflict do nothing;
-    select greatest(_now_ms / 1000, max(locked.slice)) into _slice from (
+    select greatest(_now_ms / 1000, max(locked.slice)), min(locked.slice) into _slice, _oldest
+    from (
       select s.slice from llm_limit_states s where s.key = any(_keys) order by s.key for update
     ) as locked;
+    -- Days and months begin with a second.
+    if _oldest = _slice then return _slice; end if;
     update llm_limit_states s set
       slice = _slice,
-      requests = array(
-        select case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
-        from unnest(s.requests) with ordinality as u(v, p) order by p),
-      tokens = array(
-        select case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
-        from unnest(s.tokens) with ordinality as u(v, p) order by p),
+      (requests, requests_sum) = (
+        select array_agg(kept order by p), sum(kept)::bigint from (
+          select p, case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
+          from unnest(s.requests) with ordinality as u(v, p)) as turned(p, kept)),
+      (tokens, tokens_sum) = (
+        select array_agg(kept order by p), sum(kept)::bigint from (
+          select p, case when s.slice - (s.slice - p + 1) % 61 >= _slice - 60 then v else 0 end
+          from unnest(s.tokens) with ordinality as u(v, p)) as turned(p, kept)),
       day = _day,
       day_spent = case when s.day = _day then s.day_spent else 0 end,
       day_held = case when s.day = _day then s.day_held else 0 end,
@@ -186,7 +196,6 @@ const CHARGE = sql`
       _month bigint := llm_limit_month(_now);
       _one record;
     begin
-      if jsonb_array_length(_ended) = 0 then return; end if;
       for _one in
         with ended as (
           select * from jsonb_to_recordset(_ended) as e(id text, keys text[], t bigint, n bigint)
@@ -208,13 +217,15 @@ const CHARGE = sql`
         ), placed as (
           select *, case when more > 0 then _slice else slice end as target from charges
         )
-        select key, target, day, month, sum(more) as more, sum(open) as open, sum(held) as held,
-          sum(spent) as spent
+        select key, target, day, month, sum(open) as open, sum(held) as held,
+          sum(spent) as spent,
+          case when target >= _slice - 60 then sum(more) else 0 end as more
         from placed group by key, target, day, month
       loop
         update llm_limit_states s set
-          tokens[_one.target % 61 + 1] = s.tokens[_one.target % 61 + 1] +
-            case when _one.target >= _slice - 60 then _one.more else 0 end,
+          tokens[_one.target % 61 + 1] = s.tokens[_one.target % 61 + 1] + _one.more,
+          tokens_sum = s.tokens_sum + _one.more,
+          newest = case when _one.more > 0 then _slice else s.newest end,
           open = s.open - _one.open,
           day_spent = s.day_spent + case when s.day = _one.day then _one.spent else 0 end,
           day_held = s.day_held - case when s.day = _one.day then _one.held else 0 end,
@@ -263,12 +274,17 @@ const RESERVE = sql`
       select coalesce(array_agg(id), '{}') into _expired from (
         select id from llm_limit_claims where expires_ms <= _now order by expires_ms limit 100
       ) as due;
-      _all := array(
-        select k from unnest(_keys) as k union
-        select k from llm_limit_keys(_batch -> 'ended') as k union
-        select k from llm_limit_claims c, unnest(c.keys) as k where c.id = any(_expired));
+      _all := _keys;
+      if cardinality(_expired) > 0 or jsonb_array_length(_batch -> 'ended') > 0 then
+        _all := array(
+          select k from unnest(_keys) as k union
+          select k from llm_limit_keys(_batch -> 'ended') as k union
+          select k from llm_limit_claims c, unnest(c.keys) as k where c.id = any(_expired));
+      end if;
       _slice := llm_limit_open(_all, _now);
-      perform llm_limit_charge(_batch -> 'ended', _slice, _now, _kept_ms);
+      if jsonb_array_length(_batch -> 'ended') > 0 then
+        perform llm_limit_charge(_batch -> 'ended', _slice, _now, _kept_ms);
+      end if;
       if cardinality(_expired) > 0 then perform llm_limit_expire(_expired, _now); end if;
       _at := _slice % 61 + 1;
       _day_end := (_now / 86400000 + 1) * 86400000;
@@ -279,13 +295,10 @@ const RESERVE = sql`
         array_agg((b ->> 'month')::bigint order by p)
         into _rpm, _tpm, _opm, _dpm, _mpm
         from jsonb_array_elements(_batch -> 'bounds') with ordinality as u(b, p);
-      select array_agg((select sum(v) from unnest(s.requests) as v) order by p),
-        array_agg((select sum(v) from unnest(s.tokens) as v) order by p),
+      select array_agg(s.requests_sum order by p), array_agg(s.tokens_sum order by p),
         array_agg(s.open order by p), array_agg(s.day_spent + s.day_held order by p),
         array_agg(s.month_spent + s.month_held order by p),
-        array_agg((select max(s.slice - (s.slice - q + 1) % 61)
-          from unnest(s.requests, s.tokens) with ordinality as r(a, b, q)
-          where a <> 0 or b <> 0) order by p),
+        array_agg(case when s.newest >= _slice - 60 then s.newest end order by p),
         array_agg(0 order by p), array_agg(0 order by p), array_agg(0 order by p),
         array_agg(0 order by p)
         into _requests, _tokens, _open, _day, _month, _last,
@@ -347,6 +360,7 @@ const RESERVE = sql`
       end loop;
       update llm_limit_states s set
         requests[_at] = s.requests[_at] + n.r, tokens[_at] = s.tokens[_at] + n.t,
+        requests_sum = s.requests_sum + n.r, tokens_sum = s.tokens_sum + n.t, newest = _slice,
         open = s.open + n.o, day_held = s.day_held + n.n, month_held = s.month_held + n.n
         from unnest(_keys, _new_requests, _new_open, _new_tokens, _new_nano) as n(key, r, o, t, n)
         where s.key = n.key and n.r > 0;
