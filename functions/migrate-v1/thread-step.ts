@@ -65,9 +65,9 @@ export class ThreadStep {
       const blobs = await store.blobsOfMessages([...new Set(parents)])
       const messages = entries.map((entry) => toMessage(entry, hosts, blobs))
       const more = { ...as, sizes: await this.#retain(entries, options) }
-      const isFirst = cursor === null
+      const isNew = cursor === null && !thread.isCreated
       const named = { address, title, key: `v1 ${key}`, createdAt: isoTime(first) }
-      const isBegun = isFirst && (await threads.create({ ...named, messages }, more)).created
+      const isBegun = isNew && (await threads.create({ ...named, messages }, more)).created
       if (!isBegun) await threads.append(address, messages, more)
       cursor = entries.at(-1)!
       if (entries.length < APPEND_ENTRIES) return

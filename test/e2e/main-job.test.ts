@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 
 import { hashBytes } from '../../shared/blob/hash.ts'
 import { clientOf, makeTempDir, runCLI, startCluster, type Cluster } from '../helpers/cluster.ts'
+import { v1Fixture } from '../helpers/v1-fixtures.ts'
 
 let cluster: Cluster
 let client: ReturnType<typeof clientOf>
@@ -157,6 +158,37 @@ describe('bzzz commands', () => {
       expect.stringMatching(/^1 .*text\/markdown/),
       '',
     ])
+  })
+
+  it('imports a log of v1, and reads it back from another node than took it', async () => {
+    const log = v1Fixture('v1-emitted-only/walnut.ndjson')
+    const run = await bzzz(['migrate', 'v1', 'run', log, '--json'])
+    expect(run).toMatchObject({ exitCode: 0, stderr: '' })
+    const imported = JSON.parse(run.stdout) as { id: string; entries: { verified: number } }
+    expect(imported.entries.verified).toBe(100)
+    const { stdout } = await bzzz(['migrate', 'v1', 'report', imported.id, '--json'])
+    const { address, report } = JSON.parse(stdout) as {
+      address: string
+      report: { verifiedFrom: string[] }
+    }
+    const resolved = await bzzz(['resolve', address, '--json'])
+    // Who signed the record of the report is the node that everything was written through.
+    const { author } = JSON.parse(resolved.stdout) as { author: string }
+    const peerIds = await Promise.all(
+      [0, 1, 2].map(async (index) => {
+        const answer = await client.get(`${client.nodeURL(index)}/v1/status`)
+        return ((await answer.json()) as { node: { peerId: string } }).node.peerId
+      }),
+    )
+    expect(peerIds).toEqual(expect.arrayContaining([author, ...report.verifiedFrom]))
+    expect(report.verifiedFrom).not.toEqual([])
+    expect(report.verifiedFrom).not.toContain(author)
+    // Who knows the gateway and has a token may ask from anywhere.
+    const env = { BZZZ_GATEWAY_URL: cluster.state.endpoints.gateway, BZZZ_TOKEN: cluster.token }
+    const folder = await makeTempDir()
+    onTestFinished(() => rm(folder, { recursive: true, force: true }))
+    const status = await runCLI(['migrate', 'v1', 'status', imported.id, '--data', folder], { env })
+    expect(status).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('100 of 100') })
   })
 
   it('status shows all nodes, the gateway and the database', async () => {

@@ -52,3 +52,43 @@ export function v1Fixture(name: string): string {
 }
 
 export const v1Manifest = JSON.parse(readFileSync(v1Fixture('manifest.json'), 'utf8')) as Manifest
+
+interface CoreFixture {
+  dir: string
+  key: string
+  length: number
+  byteLength: number
+  fork: number
+  tree_hash: string
+  v1_chain?: 'valid'
+  v1_first_bad_position?: number
+  missing_blocks?: number[]
+  tampered_block?: number
+}
+
+interface CoreManifest {
+  cores: CoreFixture[]
+  corestore_dir: { dir: string; names: Record<string, { key: string; tree_hash: string }> }
+}
+
+/** Where entries were cut out of a chain: the manifest says it in words. */
+const CUT_AT: Readonly<Record<string, number>> = { 'hypercore/truncated-fork': 280 }
+
+const coreManifest = JSON.parse(
+  readFileSync(v1Fixture('hypercore/hypercore-manifest.json'), 'utf8'),
+) as CoreManifest
+
+/** The cores below test/fixtures/v1, with the first position that is no good and why. */
+export const v1Cores = {
+  ...coreManifest,
+  cores: coreManifest.cores.map((core) => ({ ...core, ...firstBadOf(core) })),
+}
+
+function firstBadOf(core: CoreFixture): { firstBad: number | null; reason: string | null } {
+  const { missing_blocks: missing, tampered_block: tampered, v1_first_bad_position: broken } = core
+  if (missing) return { firstBad: missing[0]!, reason: 'missing_block' }
+  if (tampered !== undefined) return { firstBad: tampered, reason: 'tampered_block' }
+  if (broken !== undefined) return { firstBad: broken, reason: 'hash_mismatch' }
+  const cut = CUT_AT[core.dir]
+  return { firstBad: cut ?? null, reason: cut === undefined ? null : 'prev_hash_mismatch' }
+}

@@ -169,37 +169,6 @@ describe('bzzz migrate v1', () => {
     expect((await cluster.resolve('bzzz/meta/issue/999999')).status).toBe(404)
   })
 
-  it('sets aside what is bad with its bytes, and imports what stands before it', async () => {
-    const before = await cluster.contents()
-    const files = v1Manifest.corrupt.map(({ file }) => v1Fixture(file))
-    const done = await run(...files)
-    const good = v1Manifest.corrupt.map(({ strict }) => strict.entries_before_it)
-    const lines = v1Manifest.corrupt.map(({ lines: count }) => count)
-    const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0)
-    expect(done.entries.verified).toBe(sum(good))
-    expect(done.quarantined.records).toBe(sum(lines) - sum(good))
-    const { quarantine } = await cluster.contents()
-    const reasons = counted(quarantine, 'reason')
-    expect(reasons).toMatchObject({ not_json: 3, hash_mismatch: 4, author_changed: 1 })
-    const { blob } = quarantine.find(({ reason }) => reason === 'not_a_log_entry')!
-    const raw = await fetch(`${cluster.daemonURL}/v1/blobs/${String(blob)}`, {
-      headers: { authorization: `Bearer ${cluster.env['BZZZ_TOKEN']}` },
-    })
-    const log = await readFile(v1Fixture('corrupt/json-not-entry.ndjson'), 'utf8')
-    expect(await raw.text()).toBe(`${log.split('\n')[224]}\n`)
-    const strict = await cluster.migrate('run', '--strict', files[0]!)
-    expect(strict).toMatchObject({ exitCode: 1, err: expect.stringContaining('V1_LOG_BROKEN') })
-    // What this import brought goes again, and nothing of the other one.
-    const undone = await cluster.migrate('undo', '--json', done.id)
-    expect(undone.exitCode).toBe(0)
-    const after = await cluster.contents()
-    expect({ ...after, messages: after.messages.length }).toEqual({
-      ...before,
-      messages: expect.any(Number),
-    })
-    expect(after.messages).toEqual(expect.arrayContaining(before.messages))
-  })
-
   it('goes on where it was when the command is cut off and asked again', async () => {
     const file = v1Fixture('valid/walnut-run2.ndjson')
     expect(await cluster.interrupt('run', file)).toBe(130)

@@ -6,31 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 import { holds, verifyLog, type ChainReport } from '../../../shared/v1/chain-report.ts'
 import { withLogs } from '../../../shared/v1/log-source.ts'
-import { v1Fixture, v1Manifest } from '../../helpers/v1-fixtures.ts'
-
-interface CoreFixture {
-  dir: string
-  key: string
-  length: number
-  byteLength: number
-  fork: number
-  tree_hash: string
-  v1_chain?: 'valid'
-  v1_first_bad_position?: number
-  missing_blocks?: number[]
-  tampered_block?: number
-}
-
-interface CoreManifest {
-  cores: CoreFixture[]
-  corestore_dir: { dir: string; names: Record<string, { key: string; tree_hash: string }> }
-}
-
-/** Where v1's chain breaks in cores of which the manifest does not say it by a number. */
-const BAD_POSITIONS: Readonly<Record<string, number>> = { 'hypercore/truncated-fork': 280 }
-
-const path = v1Fixture('hypercore/hypercore-manifest.json')
-const manifest = JSON.parse(await readFile(path, 'utf8')) as CoreManifest
+import { v1Cores, v1Fixture, v1Manifest } from '../../helpers/v1-fixtures.ts'
 
 let dir: string
 beforeAll(async () => {
@@ -50,16 +26,15 @@ function verify(folder: string, length: number | null = null): Promise<ChainRepo
 }
 
 describe('hypercores', () => {
-  it.each(manifest.cores)('verifies tree, signature and chain of $dir', async (core) => {
+  it.each(v1Cores.cores)('verifies tree, signature and chain of $dir', async (core) => {
     const [report, ...more] = await verify(v1Fixture(core.dir), core.length)
-    const bad = core.v1_first_bad_position ?? BAD_POSITIONS[core.dir]
-    const firstBad = core.missing_blocks?.[0] ?? core.tampered_block ?? bad ?? null
+    const { firstBad, reason } = core
     expect(more).toEqual([])
     expect(report).toMatchObject({
       entries: core.length,
       expectedLength: true,
-      v1: { ok: firstBad === null, firstBadPosition: firstBad },
-      strict: { ok: firstBad === null, firstBadPosition: firstBad },
+      v1: { ok: firstBad === null, firstBadPosition: firstBad, reason },
+      strict: { ok: firstBad === null, firstBadPosition: firstBad, reason },
       tree: {
         ok: !core.missing_blocks && core.tampered_block === undefined,
         key: core.key,
@@ -76,8 +51,8 @@ describe('hypercores', () => {
   })
 
   it('reads every core of a corestore', async () => {
-    const reports = await verify(v1Fixture(manifest.corestore_dir.dir))
-    const names = Object.values(manifest.corestore_dir.names)
+    const reports = await verify(v1Fixture(v1Cores.corestore_dir.dir))
+    const names = Object.values(v1Cores.corestore_dir.names)
     const keyed = <T extends { key: string }>(some: T[]) =>
       some.toSorted((a, b) => (a.key < b.key ? -1 : 1))
     expect(keyed(reports.map(({ tree }) => tree!))).toMatchObject(
