@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 
 import { runCli } from '../../cli/cli.ts'
+import { MiB } from '../../shared/limits.ts'
 import { createCommandHost } from './command-host.ts'
 import { startJobCluster } from './job-cluster.ts'
 import { startMemoryDaemon } from './memory-daemon.ts'
@@ -34,7 +35,7 @@ export interface Contents {
 
 export async function startImportCluster(): Promise<ImportCluster> {
   const server = await startQueueServer()
-  const daemon = await startMemoryDaemon()
+  const daemon = await startMemoryDaemon({ putBytesMax: 16 * MiB })
   const token = await daemon.tokens.create()
   const jobs = await startJobCluster(
     {
