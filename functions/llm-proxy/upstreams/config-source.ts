@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 
 import { parse } from 'yaml'
 
@@ -92,14 +92,24 @@ function readUpstreams(file: RereadFile): LoadedUpstreams {
     throw new InvalidConfigError(`${file.path} is neither YAML nor JSON: ${reason}`)
   }
   const result = upstreamsSchema.safeParse(value)
-  if (result.success) return result.data
+  if (result.success) return withKeyPaths(result.data, dirname(file.path))
   const problems = result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
   throw new InvalidConfigError(`${file.path} is not valid:\n  ${problems.join('\n  ')}`)
 }
 
+/** A key that is named with a slash is a path, from the folder of the file that names it. */
+function withKeyPaths(config: UpstreamsConfig, folder: string): UpstreamsConfig {
+  const upstreams = Object.entries(config.upstreams).map(([name, one]) => {
+    const isPath = one.type !== 'mesh' && one.apiKeyFile?.includes('/') === true
+    return [name, isPath ? { ...one, apiKeyFile: resolve(folder, one.apiKeyFile!) } : one]
+  })
+  return { ...config, upstreams: Object.fromEntries(upstreams) as UpstreamsConfig['upstreams'] }
+}
+
 function fromEnvironment(init: ConfigSourceInit): LoadedUpstreams {
   const { baseURL, key, secretsDirs } = init
-  const apiKeyFile = init.keyFile ?? firstPresent(secretPaths(KEY_SECRET, secretsDirs))
+  const named = init.keyFile === undefined ? undefined : resolve(init.keyFile)
+  const apiKeyFile = named ?? firstPresent(secretPaths(KEY_SECRET, secretsDirs))
   const hasKey = key !== undefined || (apiKeyFile !== undefined && firstPresent([apiKeyFile]))
   // OpenAI itself serves nobody without a key; a server of one's own may.
   const isConfigured = hasKey || baseURL !== OPENAI_BASE_URL_DEFAULT

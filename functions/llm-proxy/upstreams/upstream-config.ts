@@ -73,7 +73,7 @@ const baseURL = z.url({ protocol: /^https?$/ }).refine((text) => {
 const remote = {
   ...common,
   baseURL,
-  /** The name of a secret, or the path of a file. */
+  /** The name of a secret, or with a slash in it the path of a file. */
   apiKeyFile: z.string().min(1).max(1024).optional(),
   /** Sent with every call, such as `openai-organization`. */
   headers: z.record(z.string().regex(/^[-\w]{1,64}$/), z.string().max(1024)).default({}),

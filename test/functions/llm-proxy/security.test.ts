@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 
@@ -227,6 +227,33 @@ describe('llm-proxy: what is configured', () => {
       expect(mock.last.headers.authorization).toBe('Bearer sk-env')
     } finally {
       await plain.close()
+    }
+  })
+
+  it.each([
+    ['as it stands', (path: string) => path],
+    ['from the folder that the process is in', (path: string) => `./${relative('.', path)}`],
+  ])('reads OPENAI_API_KEY_FILE, a path %s', async (_, write) => {
+    const path = join(proxy.folder, 'file-of-a-key')
+    writeFileSync(path, 'sk-file\n')
+    const env = { OPENAI_BASE_URL: mock.url, OPENAI_API_KEY_FILE: write(path) }
+    const plain = await startProxy({ env })
+    try {
+      await plain.call('/chat/completions', post({ model: 'm', messages: [] }))
+      expect(mock.last.headers.authorization).toBe('Bearer sk-file')
+    } finally {
+      await plain.close()
+    }
+  })
+
+  it('reads a key whose path is written from the folder of the configuration', async () => {
+    const upstreams = { main: { baseURL: mock.url, apiKeyFile: './key' } }
+    const mine = await startProxy({ config: { upstreams }, secrets: { key: 'sk-near' } })
+    try {
+      await mine.call('/chat/completions', post({ model: 'm', messages: [] }))
+      expect(mock.last.headers.authorization).toBe('Bearer sk-near')
+    } finally {
+      await mine.close()
     }
   })
 
