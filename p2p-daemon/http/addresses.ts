@@ -24,7 +24,7 @@ import type { Quotas } from '../lifetime/quotas.ts'
 import { OWNERSHIP_NAME } from '../ownership/constants.ts'
 import type { Retention } from '../lifetime/retention.ts'
 import type { RecordLookup, Resolved } from '../records/record-lookup.ts'
-import type { RecordService } from '../records/record-service.ts'
+import type { Content, RecordService, WriteResult } from '../records/record-service.ts'
 
 export interface AddressRoutesOptions {
   records: RecordService
@@ -34,6 +34,13 @@ export interface AddressRoutesOptions {
   selfId: string
   /** Seconds by source; see docs/METRICS. */
   onResolve?: (seconds: number, source: Resolved['source'] | 'error') => void
+}
+
+interface Admitted {
+  quotas: Pick<Quotas, 'admit'>
+  project: string
+  content: Content
+  signal: AbortSignal
 }
 
 const addressQuery = z.object({ address: z.string().min(1).max(ADDRESS_CHARS_MAX) })
@@ -58,10 +65,7 @@ export async function addressRoutes(
   const { records, lookup, retention, quotas, selfId, onResolve } = options
 
   app.put('/v1/addresses', { config: { scope: 'address:write' } }, async (request, reply) => {
-    const address = semanticAddress(request)
-    if (recordName(address) === OWNERSHIP_NAME) {
-      throw new InvalidRequestError('The policy is written with `bzzz policy set`.')
-    }
+    const address = writableAddress(request)
     const { hash, mediaType, ifHash, ifVersion } = parseWith(writeBody, request.body)
     const signal = abandonedSignal(reply)
     // Not only looked for: from here on it is not collected before the record is there.
@@ -72,16 +76,10 @@ export async function addressRoutes(
       ...(ifHash !== undefined && { ifHash }),
       ...(ifVersion !== undefined && { ifVersion }),
     }
-    const admission = await quotas.admit({ project: address.project, ...content }, signal)
-    const writing = records.write(recordName(address), content, condition, signal)
-    const written = await writing.catch(async (error: unknown) => {
-      // Other failures leave it open whether the record came to be.
-      if (error instanceof VersionConflictError) await admission.release()
-      throw error
-    })
-    reply.code(written.created ? 201 : 200).header('bzzz-served-by', selfId)
-    markFuture(reply, written.record)
-    return { record: toRecordJSON(written.record), holders: written.holders }
+    const written = await writeAdmitted({ quotas, project: address.project, content, signal }, () =>
+      records.write(recordName(address), content, condition, signal),
+    )
+    return answerWritten(reply, written, selfId)
   })
 
   app.get('/v1/addresses', { config: { scope: 'address:read' } }, async (request, reply) => {
@@ -110,6 +108,32 @@ export async function addressRoutes(
       throw error
     }
   })
+}
+
+/** Writes a record for which its project has room. */
+export async function writeAdmitted(
+  { quotas, project, content, signal }: Admitted,
+  write: () => Promise<WriteResult>,
+): Promise<WriteResult> {
+  const admission = await quotas.admit({ project, ...content }, signal)
+  return write().catch(async (error: unknown) => {
+    // Other failures leave it open whether the record came to be.
+    if (error instanceof VersionConflictError) await admission.release()
+    throw error
+  })
+}
+
+export function answerWritten(reply: FastifyReply, written: WriteResult, selfId: string) {
+  reply.code(written.created ? 201 : 200).header('bzzz-served-by', selfId)
+  markFuture(reply, written.record)
+  return { record: toRecordJSON(written.record), holders: written.holders }
+}
+
+/** The address of a write. @throws InvalidRequestError for the policy, which has its own way */
+export function writableAddress(request: FastifyRequest): SemanticAddress {
+  const address = semanticAddress(request)
+  if (recordName(address) !== OWNERSHIP_NAME) return address
+  throw new InvalidRequestError('The policy is written with `bzzz policy set`.')
 }
 
 /** A record that is dated later than it can be says so: its author's clock is ahead. */

@@ -34,6 +34,12 @@ export interface Content {
   mediaType: string
 }
 
+/** A content that may still be on its way to the disks of its holders. */
+export interface WrittenContent extends Content {
+  /** Rejects when it cannot be; absent: it is there. Its rejection is the caller's to handle. */
+  stored?: Promise<unknown>
+}
+
 /** What the caller believes stands. Absent: write whatever stands. */
 export interface WriteCondition {
   /** Hash of the content the caller last saw. */
@@ -92,7 +98,7 @@ export class RecordService {
    */
   write(
     name: string,
-    content: Content,
+    content: WrittenContent,
     condition: WriteCondition = {},
     signal?: AbortSignal,
   ): Promise<WriteResult> {
@@ -101,7 +107,7 @@ export class RecordService {
 
   async #write(
     name: string,
-    content: Content,
+    { stored, ...content }: WrittenContent,
     condition: WriteCondition,
     signal?: AbortSignal,
   ): Promise<WriteResult> {
@@ -119,9 +125,9 @@ export class RecordService {
     for (let attempt = 0; attempt < WRITE_ATTEMPTS_MAX; attempt += 1) {
       signal?.throwIfAborted()
       checkCondition(head, condition)
-      if (head && sameContent(head, content)) return this.#confirm(head, signal)
+      if (head && sameContent(head, content)) return this.#confirm(head, stored, signal)
       const record = this.#next(name, content, head)
-      const answer = await this.#commit(record, signal)
+      const answer = await this.#commit(record, stored, signal)
       if (answer.outcome === 'ok') {
         return { record, created: true, holders: answer.holders ?? [] }
       }
@@ -156,7 +162,7 @@ export class RecordService {
       const others = ends.map(recordHash).filter((end) => end !== recordHash(head))
       const merged = others.slice(0, MERGED_MAX)
       const record = this.#next(name, { hash, sizeBytes, mediaType, merged }, head)
-      const answer = await this.#commit(record, signal)
+      const answer = await this.#commit(record, undefined, signal)
       if (answer.outcome === 'ok') {
         return { record, created: true, holders: answer.holders ?? [] }
       }
@@ -195,16 +201,29 @@ export class RecordService {
   }
 
   /** The content stands already; what is owed is the certainty that a quorum holds the record. */
-  async #confirm(head: AddressRecord, signal?: AbortSignal): Promise<WriteResult> {
+  async #confirm(
+    head: AddressRecord,
+    stored: Promise<unknown> | undefined,
+    signal?: AbortSignal,
+  ): Promise<WriteResult> {
     const { coordinator } = this.#components
+    await stored
     const { holders, quorum } = await coordinator.spread(head, signal)
     if (!quorum) throw quorumError(head.address)
     return { record: head, created: false, holders }
   }
 
-  async #commit(record: AddressRecord, signal?: AbortSignal): Promise<RecordAnswer> {
+  /**
+   * The record goes to the disk beside the content that it names, and to the coordinator when both
+   * are there. Without its content it is a blob like that of a writer who lost: nobody knows it.
+   */
+  async #commit(
+    record: AddressRecord,
+    stored: Promise<unknown> | undefined,
+    signal?: AbortSignal,
+  ): Promise<RecordAnswer> {
     const { peers, coordinator, blobs } = this.#components
-    await blobs.put(encodeRecord(record))
+    await Promise.all([blobs.put(encodeRecord(record)), stored])
     for (const coordinatorId of peers.coordinators(record.address)) {
       if (coordinatorId === this.#author) break
       try {

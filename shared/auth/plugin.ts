@@ -129,9 +129,7 @@ function admit(request: FastifyRequest, token: string, claims: TokenClaims): voi
   // Set first: also a refusal is written down under the caller's name.
   request.claims = claims
   request.token = token
-  if (scope && !claims.scopes.includes(scope)) {
-    throw new ScopeMissingError(`The token lacks the scope ${scope}.`)
-  }
+  if (scope) requireScope(request, scope)
   const everyProject = projects === 'every' || (scope && SCOPE_TABLE[scope].everyProject)
   if (everyProject && !claims.projects.includes('*')) {
     throw new ScopeMissingError('The token is limited to some projects and this concerns all.')
@@ -149,6 +147,12 @@ function bearerOf(request: FastifyRequest): string {
 
 /** Registered once on every Fastify instance that serves callers. */
 export const authPlugin = fastifyPlugin(auth, { name: 'bzzz-auth', fastify: '5.x' })
+
+/** Of a route that takes more than the scope it names. @throws ScopeMissingError */
+export function requireScope(request: FastifyRequest, scope: Scope): void {
+  if (request.claims?.scopes.includes(scope)) return
+  throw new ScopeMissingError(`The token lacks the scope ${scope}.`)
+}
 
 /** @throws ScopeMissingError unless the caller's token covers `project`. */
 export function requireProject(request: FastifyRequest, project: string): void {

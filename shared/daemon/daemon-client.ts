@@ -150,10 +150,7 @@ export class DaemonClient {
       ...options,
       method: 'POST',
       path: `/v1/blobs/batch${ack === undefined ? '' : `?ack=${ack}`}`,
-      headers: {
-        'content-type': BLOB_BATCH_MEDIA_TYPE,
-        ...(project !== undefined && { 'bzzz-project': project }),
-      },
+      headers: batchHeaders(project),
       body: () => body,
     })
     return items
@@ -207,6 +204,29 @@ export class DaemonClient {
       path: `/v1/addresses?address=${encodeURIComponent(address)}`,
       headers: { 'content-type': 'application/json' },
       body: () => JSON.stringify(write),
+    })
+  }
+
+  /**
+   * `putBlobs` and `putAddress` of the last blob in one request: the record stands when all blobs
+   * are stored as `ack` asks for.
+   */
+  putNamed(
+    address: string,
+    blobs: readonly Uint8Array[],
+    write: { hash: string; mediaType: string; ifVersion?: number },
+    options: CallOptions & { project?: string },
+  ): Promise<{ status: number; record: RecordJSON; holders: string[] }> {
+    const { hash, mediaType } = write
+    const query = new URLSearchParams({ address, hash, mediaType })
+    if (write.ifVersion !== undefined) query.set('ifVersion', String(write.ifVersion))
+    const body = encodeBatch(blobs)
+    return this.#json({
+      ...options,
+      method: 'PUT',
+      path: `/v1/addresses/batch?${query}`,
+      headers: batchHeaders(options.project),
+      body: () => body,
     })
   }
 
@@ -336,6 +356,11 @@ export class DaemonClient {
     const good = this.#endpoints.filter((endpoint) => endpoint.failedAtMs < avoidAfter)
     return [...good, ...this.#endpoints.filter((endpoint) => !good.includes(endpoint))]
   }
+}
+
+function batchHeaders(project: string | undefined): Record<string, string> {
+  const headers = { 'content-type': BLOB_BATCH_MEDIA_TYPE }
+  return project === undefined ? headers : { ...headers, 'bzzz-project': project }
 }
 
 /** A stream is watched, because it can be sent once only. */

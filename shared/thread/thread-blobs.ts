@@ -22,7 +22,15 @@ import type { IndexedMessage, ThreadVersion } from './thread-index.ts'
 /** What threads ask of a daemon. */
 export type ThreadDaemon = Pick<
   DaemonClient,
-  'resolve' | 'history' | 'merge' | 'getBlob' | 'putBlob' | 'putBlobs' | 'putAddress' | 'retain'
+  | 'resolve'
+  | 'history'
+  | 'merge'
+  | 'getBlob'
+  | 'putBlob'
+  | 'putBlobs'
+  | 'putNamed'
+  | 'putAddress'
+  | 'retain'
 >
 
 export interface ReadOptions extends CallOptions {

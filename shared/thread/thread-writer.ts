@@ -1,5 +1,5 @@
 import { splitBatches } from '../blob/batch.ts'
-import { HashMismatchError, OverloadedError, RemoteError } from '../errors.ts'
+import { OverloadedError, RemoteError } from '../errors.ts'
 import type { RecordJSON } from '../record/record.ts'
 import { itemsOf, planAppend, type AppendPlan } from './append-plan.ts'
 import { AppendQueue, type Appended, type WaitingAppend } from './append-queue.ts'
@@ -17,7 +17,7 @@ import type { ThreadDaemon } from './thread-blobs.ts'
 import type { IndexedThread, KnownKey, ThreadIndex, ThreadVersion } from './thread-index.ts'
 
 export interface ThreadWriterComponents {
-  daemon: Pick<ThreadDaemon, 'putBlobs' | 'putAddress'>
+  daemon: Pick<ThreadDaemon, 'putBlobs' | 'putNamed' | 'putAddress'>
   index: ThreadIndex
   catchUp: CatchUp
 }
@@ -230,14 +230,13 @@ export class ThreadWriter {
     )
     const hash = headHash(head)
     const blobs = [...contents, ...placed.map(({ bytes }) => bytes), encodeHead(head)]
-    let last: string | undefined
-    for (const batch of splitBatches(blobs)) {
-      last = (await daemon.putBlobs(batch, { ...options, project })).at(-1)?.hash
-    }
-    if (last !== hash) throw new HashMismatchError(`The daemon stored ${last} for ${hash}.`)
+    const batches = splitBatches(blobs)
+    const last = batches.pop()!
+    for (const batch of batches) await daemon.putBlobs(batch, { ...options, project })
     const write = { hash, mediaType: THREAD_MEDIA_TYPE, ifVersion: version }
     try {
-      return (await daemon.putAddress(this.#address, write, options)).record
+      const named = await daemon.putNamed(this.#address, last, write, { ...options, project })
+      return named.record
     } catch (error) {
       if (!isConflict(error)) throw error
       const current = error.details['current'] as RecordJSON | null | undefined

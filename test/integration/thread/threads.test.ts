@@ -235,13 +235,14 @@ describe('an append whose answer is lost on the way', () => {
       putBlob: (...args) => client.putBlob(...args),
       putBlobs: (...args) => client.putBlobs(...args),
       retain: (...args) => client.retain(...args),
-      putAddress: async (...args) => {
+      putAddress: (...args) => client.putAddress(...args),
+      putNamed: async (...args) => {
         asked += 1
         if (asked === 1) {
-          await client.putAddress(...args)
+          await client.putNamed(...args)
           await between()
         }
-        return client.putAddress(...args)
+        return client.putNamed(...args)
       },
     }
   }

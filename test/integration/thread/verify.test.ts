@@ -56,6 +56,7 @@ function lying(about: string, bytes: Buffer): Threads {
     merge: (...args) => client.merge(...args),
     putBlob: (...args) => client.putBlob(...args),
     putBlobs: (...args) => client.putBlobs(...args),
+    putNamed: (...args) => client.putNamed(...args),
     retain: (...args) => client.retain(...args),
     putAddress: (...args) => client.putAddress(...args),
     getBlob: async (hash, more): Promise<BlobAnswer> => {

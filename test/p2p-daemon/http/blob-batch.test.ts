@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
+import type { Scope } from '../../../shared/auth/scopes.ts'
 import { BATCH_BLOBS_MAX, BLOB_BATCH_MEDIA_TYPE, encodeBatch } from '../../../shared/blob/batch.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import { DaemonClient } from '../../../shared/daemon/daemon-client.ts'
@@ -104,5 +105,64 @@ describe('POST /v1/blobs/batch', () => {
     const putting = none.putBlobs([Buffer.from('nowhere')], { token })
     await expect(putting).rejects.toBeInstanceOf(DaemonUnavailableError)
     await none.close()
+  })
+})
+
+describe('PUT /v1/addresses/batch', () => {
+  const address = 'bzzz://a@gemini/head'
+  const mediaType = 'text/plain'
+  const naming = (blobs: readonly Buffer[]) => ({ hash: hashBytes(blobs.at(-1)!), mediaType })
+
+  it('stores all blobs and names the last one', async () => {
+    const blobs = texts(20, 'together')
+    const { status, record } = await client.putNamed(
+      address,
+      blobs,
+      { ...naming(blobs), ifVersion: 0 },
+      { token },
+    )
+    expect(status).toBe(201)
+    expect(record).toMatchObject({ version: 1, hash: hashBytes(blobs[19]!), size: 11, mediaType })
+    for (const blob of blobs) expect(await daemon.store.stat(hashBytes(blob))).toBeDefined()
+    const { record: standing } = await client.resolve(address, { token })
+    expect(standing.record).toBe(record.record)
+    const again = await client.putNamed(address, blobs, naming(blobs), { token })
+    expect(again).toMatchObject({ status: 200, record: { version: 1 } })
+  })
+
+  it('refuses a writer who is late, with the record that stands', async () => {
+    const blobs = texts(2, 'late')
+    const write = { ...naming(blobs), ifVersion: 0 }
+    await expect(client.putNamed(address, blobs, write, { token })).rejects.toMatchObject({
+      status: 409,
+      details: { current: { version: 1 } },
+    })
+  })
+
+  it('names nothing that arrived otherwise than it was sent', async () => {
+    const blobs = texts(2, 'changed')
+    const write = { hash: hashBytes(blobs[0]!), mediaType }
+    const putting = client.putNamed('bzzz://a@gemini/changed', blobs, write, { token })
+    await expect(putting).rejects.toMatchObject({ code: 'BZZZ_HASH_MISMATCH' })
+    await expect(client.resolve('bzzz://a@gemini/changed', { token })).rejects.toMatchObject({
+      code: 'BZZZ_ADDRESS_NOT_FOUND',
+    })
+  })
+
+  it('asks for both scopes, the project and its room', async () => {
+    const blobs = texts(2, 'denied')
+    const put = (name: string, as: string) =>
+      client.putNamed(name, blobs, naming(blobs), { token: as, project: 'apollo' })
+    const viewer = await daemon.tokens.create({ role: 'viewer' })
+    const only = (scopes: Scope[]) => daemon.tokens.create({ scopes })
+    const elsewhere = await daemon.tokens.create({ projects: ['gemini'] })
+    const denied = { code: 'BZZZ_SCOPE_MISSING' }
+    for (const as of [viewer, await only(['address:write']), await only(['blob:write'])]) {
+      await expect(put('bzzz://a@gemini/x', as)).rejects.toMatchObject(denied)
+    }
+    await expect(put('bzzz://a@apollo/x', elsewhere)).rejects.toMatchObject(denied)
+    await expect(put('bzzz://a@apollo/x', token)).rejects.toMatchObject({
+      code: 'BZZZ_QUOTA_EXCEEDED',
+    })
   })
 })

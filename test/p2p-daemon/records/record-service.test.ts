@@ -64,6 +64,27 @@ describe('record-service', () => {
     await expect(mustBeNew).rejects.toBeInstanceOf(VersionConflictError)
   })
 
+  it('lets no record stand before its content does', async () => {
+    const { nodes } = await start(3)
+    const writer = nodes[0]!
+    await writer.service.write(NAME, content('one'))
+    const gate = Promise.withResolvers<void>()
+    const stored = gate.promise
+    const writing = writer.service.write(NAME, { ...content('two'), stored }, { ifVersion: 1 })
+    // Long enough for a write that does not wait.
+    await nodes[1]!.service.write('bzzz://reviewer@apollo/other', content('other'))
+    for (const node of nodes) expect((await node.lookup.head(NAME)).record.version).toBe(1)
+    gate.resolve()
+    expect((await writing).record.version).toBe(2)
+    const failed = Promise.reject(new Error('no disk'))
+    failed.catch(() => undefined)
+    const failing = { ...content('three'), stored: failed }
+    await expect(writer.service.write(NAME, failing)).rejects.toThrow('no disk')
+    for (const node of nodes) expect((await node.lookup.head(NAME)).record.version).toBe(2)
+    const repeated = { ...content('two'), stored: failed }
+    await expect(writer.service.write(NAME, repeated)).rejects.toThrow('no disk')
+  })
+
   it('is read on every node after a write on one', async () => {
     const { nodes } = await start(3)
     const { record, holders } = await nodes[0]!.service.write(NAME, content('shared'))

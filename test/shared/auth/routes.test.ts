@@ -41,6 +41,7 @@ const ANY_SCOPE = ['mcp POST /mcp']
 /** A path of a route that concerns the project apollo, and is refused to a token of another one. */
 const OF_A_PROJECT: Readonly<Record<string, string>> = {
   'PUT /v1/addresses': '/v1/addresses?address=bzzz://a@apollo/x',
+  'PUT /v1/addresses/batch': '/v1/addresses/batch?address=bzzz://a@apollo/x',
   'GET /v1/addresses': '/v1/addresses?address=bzzz://a@apollo/x',
   'GET /v1/resolve': '/v1/resolve?address=bzzz://a@apollo/x',
   'POST /v1/merges': '/v1/merges?address=bzzz://a@apollo/x',
