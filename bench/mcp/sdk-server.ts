@@ -47,7 +47,8 @@ function build({ authInfo }: McpRequestContext): McpServer {
       const subject = authInfo?.clientId ?? ''
       const result = {
         ...{ subject, role: String(authInfo?.extra?.['role']), scopes: authInfo?.scopes ?? [] },
-        ...{ projects: ['*'], expires_at: '', tools: [], toolsets: [], rate_window_seconds: 60 },
+        ...{ projects: ['*'], expires_at: '', tools: [], toolsets: [] },
+        limits: { calls_per_minute: 600, inline_bytes: 0, result_chars: 0 },
       }
       audit.record({
         ...{ actor: subject, tokenId: String(authInfo?.extra?.['id']), remote: '', resource: name },

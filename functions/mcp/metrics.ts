@@ -16,7 +16,6 @@ export interface Observation {
   name: string
   era: Era
   outcome: Outcome
-  seconds: number
 }
 
 /** Calls by what was called and how it ended. */
@@ -48,8 +47,11 @@ export class McpMetrics {
     })
   }
 
-  observe({ method, name, era, outcome, seconds }: Observation): void {
+  count({ method, name, era, outcome }: Observation): void {
     this.#calls.inc({ method, name, outcome, era })
+  }
+
+  time({ method, name }: Pick<Observation, 'method' | 'name'>, seconds: number): void {
     this.#duration.observe({ method, name }, seconds)
   }
 

@@ -1,4 +1,8 @@
-import type { AuthInfo, McpHttpHandler } from '@modelcontextprotocol/server'
+import {
+  PROTOCOL_VERSION_META_KEY,
+  type AuthInfo,
+  type McpHttpHandler,
+} from '@modelcontextprotocol/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 
 import { SCOPES } from '../../shared/auth/scopes.ts'
@@ -72,7 +76,8 @@ async function serve(
   const asked = typeof body?.method === 'string' ? surface.asked(body.method, body.params) : null
   if (asked?.scope && !claims.scopes.includes(asked.scope)) {
     const { name, args, uri } = namesOf(body?.params)
-    calls.refuse(exchange, { asked, resource: uri ?? name ?? '', args: args ?? null })
+    const era = isModern(body?.params) ? ('modern' as const) : ('legacy' as const)
+    calls.refuse(exchange, era, { asked, resource: uri ?? name ?? '', args: args ?? null })
     return refuseScope(reply, { scope: asked.scope, requestId, publicURL })
   }
   const response = await handler.fetch(toWebRequest(request), {
@@ -80,6 +85,12 @@ async function serve(
     authInfo: authInfoOf(exchange, publicURL),
   })
   return sendWebResponse(reply, response)
+}
+
+/** The newer revision says in each message which one it is. */
+function isModern(params: unknown): boolean {
+  const { _meta: meta } = (params ?? {}) as { _meta?: Record<string, unknown> | null }
+  return typeof meta?.[PROTOCOL_VERSION_META_KEY] === 'string'
 }
 
 function namesOf(params: unknown): { name?: string; uri?: string; args?: unknown } {

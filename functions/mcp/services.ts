@@ -37,8 +37,9 @@ export interface Call {
   /** Aborts when the caller leaves. */
   signal: AbortSignal
   traceparent: string | undefined
-  /** Names that the caller sees, for `mesh_whoami`. */
+  /** For `mesh_whoami`: names that the caller sees, and how often each may be called. */
   visibleTools: readonly string[]
+  callsPerMinuteMax: number
   /** Told to a client that asked for it; lost otherwise. */
   progress(done: number, total: number, message: string): void
 }

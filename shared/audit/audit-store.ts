@@ -53,6 +53,8 @@ export interface AuditFilter {
   action?: string
   outcome?: 'allow' | 'deny'
   sinceMs?: number
+  /** Only rows that were written before this one. */
+  beforeSeq?: number
 }
 
 /** The newest rows first. */
@@ -62,6 +64,7 @@ export async function listRows(db: BzzzDatabase, filter: AuditFilter): Promise<A
   if (filter.action !== undefined) query = query.where('action', 'like', `%${filter.action}%`)
   if (filter.outcome !== undefined) query = query.where('outcome', '=', filter.outcome)
   if (filter.sinceMs !== undefined) query = query.where('at', '>=', new Date(filter.sinceMs))
+  if (filter.beforeSeq !== undefined) query = query.where('seq', '<', String(filter.beforeSeq))
   return (await query.execute()).map(toRow)
 }
 

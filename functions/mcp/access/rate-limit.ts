@@ -1,5 +1,5 @@
 /** Rates are per minute, as people think of them. */
-export const RATE_WINDOW_SECONDS = 60
+const RATE_WINDOW_SECONDS = 60
 
 /** A part of the minute's calls may come at once; the rest is spread over the minute. */
 const BURST_SHARE = 0.5

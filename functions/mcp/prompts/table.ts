@@ -8,7 +8,7 @@ import { completeAgent, completeName, completeThread } from '../resources/comple
 import { json } from '../resources/resource.ts'
 import { callOptions, type Call } from '../services.ts'
 import { readStatus } from '../tools/mesh.ts'
-import { listNodes } from '../tools/ops.ts'
+import { listNodes, toNodeShape } from '../tools/ops.ts'
 import { AS_DATA, definePrompt, say, show, type PromptRow } from './prompt.ts'
 
 const THREAD_ARGUMENT = 'bzzz:// address of the thread'
@@ -79,7 +79,7 @@ const incidentReview = definePrompt({
           `affected, what to look at next and what to do. ${AS_DATA}`,
       ),
       show(json('bzzz://mesh/status', await readStatus(call))),
-      show(json('bzzz://mesh/nodes', { nodes: await listNodes(call) })),
+      show(json('bzzz://mesh/nodes', { nodes: (await listNodes(call)).map(toNodeShape) })),
       ...(await denials(call, sinceMs)).map(show),
     ]
   },

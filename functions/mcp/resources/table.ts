@@ -6,7 +6,7 @@ import { IMMUTABLE_TTL_MS, INLINE_BYTES_MAX, STATE_TTL_MS } from '../constants.t
 import { callOptions, requireQueue, type Call } from '../services.ts'
 import { toAgentShape, type AgentJSON } from '../tools/agents.ts'
 import { readStatus } from '../tools/mesh.ts'
-import { listNodes } from '../tools/ops.ts'
+import { listNodes, toNodeShape } from '../tools/ops.ts'
 import { readLastMessages } from '../tools/thread-shapes.ts'
 import { completeAgent, completeAuthority, completeThread } from './completions.ts'
 import { defineResource, json, type Contents, type ResourceRow } from './resource.ts'
@@ -36,9 +36,7 @@ export const RESOURCES: readonly ResourceRow[] = [
     ttlMs: STATE_TTL_MS,
     read: async (uri, _variables, call) => {
       const nodes = await listNodes(call)
-      return json(uri, {
-        nodes: nodes.map(({ peerId, name, state }) => ({ peer_id: peerId, name, state })),
-      })
+      return json(uri, { nodes: nodes.map(toNodeShape) })
     },
   }),
   defineResource({

@@ -18,9 +18,10 @@ import { InvalidRequestError, OverloadedError, ScopeMissingError } from '../../.
 import type { Logger } from '../../../shared/log/log.ts'
 import type { RateLimit } from '../access/rate-limit.ts'
 import type { Asked, Surface } from '../access/surface.ts'
-import { COMPLETIONS_MAX } from '../constants.ts'
+import { ARGUMENT_ELEMENTS_MAX, COMPLETIONS_MAX } from '../constants.ts'
 import type { Era, McpMetrics, Outcome } from '../metrics.ts'
-import type { Services } from '../services.ts'
+import type { Call, Services } from '../services.ts'
+import { hasMoreElements } from '../tools/arguments.ts'
 import { toFailure } from '../tools/failure.ts'
 import { toCall, type Exchange } from './exchange.ts'
 
@@ -58,14 +59,14 @@ export class Calls {
     { name, arguments: args }: { name: string; arguments?: unknown },
     context: ServerContext,
   ): Promise<CallToolResult | InputRequiredResult> {
-    const { surface, services } = this.#components
+    const { surface } = this.#components
     const asked = surface.asked('tools/call', { name })!
     const tool = exchange.view.tools.get(name)
     try {
       return await this.#guarded(exchange, era, asked, { resource: name, args }, async () => {
         if (!tool) throw this.#notVisible(name)
         await this.#checkRate(exchange, name, tool.callsPerMinuteMax)
-        return tool.call(args, toCall(exchange, services, context), context)
+        return tool.call(args, this.#call(exchange, context), context)
       })
     } catch (error) {
       if (error instanceof ProtocolError) throw error
@@ -79,7 +80,7 @@ export class Calls {
     uri: string,
     context: ServerContext,
   ): Promise<ReadResourceResult> {
-    const { surface, services } = this.#components
+    const { surface } = this.#components
     const asked = surface.asked('resources/read', { uri })!
     return this.#protocol(exchange, uri, () =>
       this.#guarded(exchange, era, asked, { resource: uri, args: null }, async () => {
@@ -87,7 +88,7 @@ export class Calls {
         const variables = row?.match(uri)
         if (!row || !variables) throw new ResourceNotFoundError(uri)
         await this.#checkRate(exchange, `resource ${row.name}`)
-        const contents = [await row.read(uri, variables, toCall(exchange, services, context))]
+        const contents = [await row.read(uri, variables, this.#call(exchange, context))]
         if (era === 'legacy') return { contents }
         return { contents, ttlMs: row.ttlMs, cacheScope: 'private' as const }
       }),
@@ -100,7 +101,7 @@ export class Calls {
     { name, arguments: args = {} }: GetPromptRequestParams,
     context: ServerContext,
   ): Promise<GetPromptResult | InputRequiredResult> {
-    const { surface, services } = this.#components
+    const { surface } = this.#components
     const asked = surface.asked('prompts/get', { name })!
     return this.#protocol(exchange, name, () =>
       this.#guarded(exchange, era, asked, { resource: name, args }, async () => {
@@ -111,7 +112,7 @@ export class Calls {
           if (!required || args[argument] !== undefined) continue
           throw new InvalidRequestError(`The prompt needs the argument ${argument}.`)
         }
-        const got = await prompt.get(args, toCall(exchange, services, context), context)
+        const got = await prompt.get(args, this.#call(exchange, context), context)
         if (!Array.isArray(got)) return got
         return { description: prompt.listed.description, messages: got }
       }),
@@ -124,7 +125,7 @@ export class Calls {
     { ref, argument }: CompleteRequestParams,
     context: ServerContext,
   ): Promise<CompleteResult> {
-    const { surface, services } = this.#components
+    const { surface } = this.#components
     const asked = surface.asked('completion/complete', { ref })!
     const { view } = exchange
     const resource = ref.type === 'ref/prompt' ? ref.name : ref.uri
@@ -140,12 +141,17 @@ export class Calls {
           'arguments' in row
             ? row.arguments.find(({ name }) => name === argument.name)?.complete
             : row.complete[argument.name]
-        const call = toCall(exchange, services, context)
+        const call = this.#call(exchange, context)
         const all = (await completer?.(argument.value, call)) ?? []
         const values = all.slice(0, COMPLETIONS_MAX)
         return { completion: { values, total: all.length, hasMore: all.length > values.length } }
       }),
     )
+  }
+
+  #call(exchange: Exchange, context: ServerContext): Call {
+    const { services } = this.#components
+    return toCall(exchange, { services, callsPerMinuteMax: this.#callsPerMinuteMax }, context)
   }
 
   /** Written down and counted however it ends. */
@@ -173,7 +179,9 @@ export class Calls {
       throw error
     } finally {
       const seconds = (performance.now() - startedAt) / 1000
-      metrics.observe({ method: asked.method, name: asked.name, era, outcome, seconds })
+      const { method, name } = asked
+      metrics.count({ method, name, era, outcome })
+      metrics.time({ method, name }, seconds)
       const isCompletion = asked.method === 'completion/complete' && status === 200
       // What is typed brings one with every key; what it leads to has a row of its own.
       if (!isCompletion) this.#record(exchange, { asked, resource, args, status })
@@ -184,8 +192,11 @@ export class Calls {
    * Refuses at the door, before a server is made.
    * @throws AuditUnavailableError
    */
-  refuse(exchange: Pick<Exchange, 'caller'>, what: Omit<Recorded, 'status'>): void {
-    this.#components.audit?.assertRoom()
+  refuse(exchange: Pick<Exchange, 'caller'>, era: Era, what: Omit<Recorded, 'status'>): void {
+    const { audit, metrics } = this.#components
+    audit?.assertRoom()
+    const { method, name } = what.asked
+    metrics.count({ method, name, era, outcome: 'denied' })
     this.#record(exchange, { ...what, status: 403 })
   }
 
@@ -203,7 +214,10 @@ export class Calls {
       outcome: denied ? 'deny' : 'allow',
       status: what.status,
       requestId,
-      argumentsHash: hashArguments(what.resource, what.args),
+      // What has more was refused for that, and hashing it would cost what the bound is to save.
+      argumentsHash: hasMoreElements(what.args, ARGUMENT_ELEMENTS_MAX)
+        ? ''
+        : hashArguments(what.resource, what.args),
     })
   }
 

@@ -1,10 +1,10 @@
 import { z } from 'zod'
 
 import { listRows } from '../../../shared/audit/audit-store.ts'
-import { NodeNotFoundError } from '../../../shared/errors.ts'
+import { InvalidRequestError, NodeNotFoundError } from '../../../shared/errors.ts'
 import { callOptions, requireDatabase, type Call } from '../services.ts'
-import { dryRunField, limitField } from './fields.ts'
-import { listNodes, type NodeJSON } from './ops.ts'
+import { dryRunField, EXAMPLE_HASH, limitField, momentField, nextCursor } from './fields.ts'
+import { listNodes, toNodeShape, type NodeJSON } from './ops.ts'
 import { fitting } from './result.ts'
 import { defineTool } from './tool.ts'
 
@@ -16,14 +16,12 @@ const target = z.object({ peer_id: z.string(), name: z.string(), state: z.string
 
 const EXAMPLE_NODE = { peer_id: '12D3KooWExample', name: 'acacia', state: 'live' }
 
-function toTarget({ peerId, name, state }: NodeJSON): z.input<typeof target> {
-  return { peer_id: peerId, name, state }
-}
-
-/** @throws NodeNotFoundError */
+/** @throws NodeNotFoundError, InvalidRequestError for a name that several nodes have */
 async function findNode(call: Call, text: string): Promise<NodeJSON> {
   const nodes = await listNodes(call)
-  const node = nodes.find(({ peerId, name }) => peerId === text || name === text)
+  const named = nodes.filter(({ name, state }) => name === text && state !== 'removed')
+  const [node, another] = nodes.filter(({ peerId }) => peerId === text).concat(named)
+  if (another) throw new InvalidRequestError(`Several nodes are called ${text}: give the peer id.`)
   if (node) return node
   throw new NodeNotFoundError(`No member is called ${text}.`)
 }
@@ -33,8 +31,9 @@ export const nodeDrain = defineTool({
   title: 'Drain a node',
   description:
     'Moves the copies of a node to others, so that it can be removed without loss, or with ' +
-    'drain=false lets it take its share again. Takes as long as its content is large. With ' +
-    'dry_run (the default) it only says which node it would be.',
+    'drain=false lets it take its share again. Answers when it has begun; it takes as long as ' +
+    'its content is large, and mesh_status tells of copies still owed. With dry_run (the ' +
+    'default) it only says which node it would be.',
   toolsets: ['admin'],
   scope: 'node:manage',
   kind: 'destroy',
@@ -56,14 +55,14 @@ export const nodeDrain = defineTool({
     const node = await findNode(call, text)
     if (dryRun) {
       const outcome = drain ? ('would_drain' as const) : ('would_undrain' as const)
-      return { result: { node: toTarget(node), outcome } }
+      return { result: { node: toNodeShape(node), outcome } }
     }
     const path = `/v1/nodes/${encodeURIComponent(node.peerId)}/drain`
     const method = drain ? 'POST' : 'DELETE'
     await call.services.daemon.call({ ...callOptions(call), method, path })
     return {
       result: {
-        node: toTarget(node),
+        node: toNodeShape(node),
         outcome: drain ? ('draining' as const) : ('undrained' as const),
       },
     }
@@ -89,46 +88,10 @@ export const nodeRemove = defineTool({
   },
   async run({ node: text, dry_run: dryRun }, call) {
     const node = await findNode(call, text)
-    if (dryRun) return { result: { node: toTarget(node), outcome: 'would_remove' as const } }
+    if (dryRun) return { result: { node: toNodeShape(node), outcome: 'would_remove' as const } }
     const path = `/v1/nodes/${encodeURIComponent(node.peerId)}/remove`
     await call.services.daemon.call({ ...callOptions(call), method: 'POST', path, json: {} })
-    return { result: { node: toTarget(node), outcome: 'removed' as const } }
-  },
-})
-
-export const gcRun = defineTool({
-  name: 'gc_run',
-  title: 'Collect garbage',
-  description:
-    'Deletes what nothing refers to on the node that answers, once its grace period is over. With ' +
-    'dry_run (the default) it only counts what would go, which takes as long as a collection.',
-  toolsets: ['admin'],
-  scope: 'node:manage',
-  kind: 'destroy',
-  callsPerMinuteMax: CALLS_PER_MINUTE_MAX,
-  input: z.strictObject({ dry_run: dryRunField }),
-  output: z.object({
-    state: z.string(),
-    outcome: z.string().nullable().optional(),
-    reason: z.string().nullable().optional().describe('What spoke against deleting'),
-    candidates: z.int().optional().describe('Blobs that may go'),
-    bytes: z.int().optional().describe('What they take'),
-    deleted: z.int().optional(),
-  }),
-  example: {
-    arguments: { dry_run: true },
-    answer: { state: 'ended', outcome: 'done', candidates: 3, bytes: 4096, deleted: 0 },
-  },
-  async run({ dry_run: dryRun }, call) {
-    const path = '/v1/gc'
-    const json = { dryRun, wait: dryRun }
-    const answer = await call.services.daemon.call<{ state: string }>({
-      ...callOptions(call),
-      method: 'POST',
-      path,
-      json,
-    })
-    return { result: answer }
+    return { result: { node: toNodeShape(node), outcome: 'removed' as const } }
   },
 })
 
@@ -158,10 +121,16 @@ export const auditSearch = defineTool({
     actor: z.string().max(255).optional(),
     action: z.string().max(255).optional().describe('A part of the action, such as blob_put'),
     outcome: z.enum(['allow', 'deny']).optional(),
-    since: z.iso.datetime({ offset: true }).optional(),
+    since: momentField.optional(),
     limit: limitField,
+    cursor: z
+      .string()
+      .max(15)
+      .regex(/^\d+$/, 'as an answer gave it')
+      .optional()
+      .describe('next_cursor of the page before'),
   }),
-  output: z.object({ items: z.array(auditShape) }),
+  output: z.object({ items: z.array(auditShape), next_cursor: nextCursor }),
   example: {
     arguments: { outcome: 'deny', limit: 1 },
     answer: {
@@ -175,23 +144,28 @@ export const auditSearch = defineTool({
           resource: 'blob_put',
           outcome: 'deny',
           status: 403,
-          arguments_hash: 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262',
+          arguments_hash: EXAMPLE_HASH,
         },
       ],
+      next_cursor: '812',
     },
   },
-  async run({ since, actor, action, outcome, limit }, call) {
+  async run({ since, actor, action, outcome, limit, cursor }, call) {
     const rows = await listRows(requireDatabase(call), {
       limit,
       ...(actor !== undefined && { actor }),
       ...(action !== undefined && { action }),
       ...(outcome !== undefined && { outcome }),
       ...(since !== undefined && { sinceMs: Date.parse(since) }),
+      ...(cursor !== undefined && { beforeSeq: Number(cursor) }),
     })
     const items = rows.map(({ argumentsHash, ...row }) => ({
       ...row,
       arguments_hash: argumentsHash,
     }))
-    return { result: { items: [...fitting(items)] } }
+    const page = fitting(items)
+    const isLast = rows.length < limit && page.length === rows.length
+    const next = isLast ? null : String(page.at(-1)!.seq)
+    return { result: { items: [...page], next_cursor: next } }
   },
 })

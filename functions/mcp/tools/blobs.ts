@@ -24,6 +24,7 @@ import { InvalidRequestError } from '../../../shared/errors.ts'
 import { callOptions, type Call } from '../services.ts'
 import { toFailure } from './failure.ts'
 import { addressField, EXAMPLE_HASH, labelField } from './fields.ts'
+import { cutText } from './result.ts'
 import { defineTool } from './tool.ts'
 
 export const blobPut = defineTool({
@@ -172,7 +173,7 @@ function show(part: Part, as: 'auto' | 'text' | 'base64') {
   const isEnd = part.offset + part.bytes.length >= part.sizeBytes
   const whole = as === 'base64' ? null : asText(part.bytes, { isEnd })
   if (whole !== null) {
-    const text = cutToFit(whole)
+    const text = cutText(whole, RESULT_CHARS_MAX * TEXT_SHARE)
     return { text, length: Buffer.byteLength(text) }
   }
   if (as === 'text') {
@@ -180,16 +181,6 @@ function show(part: Part, as: 'auto' | 'text' | 'base64') {
   }
   const bytes = part.bytes.subarray(0, BASE64_BYTES_MAX)
   return { base64: bytes.toString('base64'), length: bytes.length }
-}
-
-/** Text in which much has to be escaped takes more of a result than it has characters. */
-function cutToFit(text: string): string {
-  let cut = text
-  while (JSON.stringify(cut).length > RESULT_CHARS_MAX * TEXT_SHARE) {
-    // Never within a character: what is cut is read next.
-    cut = cut.slice(0, Math.floor(cut.length / 2)).replace(/[\ud800-\udbff]$/, '')
-  }
-  return cut
 }
 
 /** For clients that read resources themselves instead of paging. */

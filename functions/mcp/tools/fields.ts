@@ -34,6 +34,14 @@ export const cursorField = z
   .optional()
   .describe('next_cursor of the page before')
 
+/** Longer than any moment; digits of a second have no end by themselves. */
+const MOMENT_CHARS_MAX = 40
+
+export const momentField = z.iso
+  .datetime({ offset: true })
+  .max(MOMENT_CHARS_MAX)
+  .describe('As 2026-11-23T12:00:00Z')
+
 export const dryRunField = z
   .boolean()
   .default(true)

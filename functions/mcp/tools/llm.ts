@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { sumUsage, USAGE_KEYS, type UsageSum } from '../../../shared/llm/usage-store.ts'
 import { USAGE_OFFSET_MAX, USAGE_SINCE_DEFAULT_MS } from '../constants.ts'
 import { requireDatabase } from '../services.ts'
-import { labelField, limitField } from './fields.ts'
+import { labelField, limitField, momentField } from './fields.ts'
 import { fitting } from './result.ts'
 import { defineTool } from './tool.ts'
 
@@ -48,8 +48,8 @@ export const usageReport = defineTool({
   callsPerMinuteMax: 60,
   input: z.strictObject({
     by: z.array(z.enum(USAGE_KEYS)).min(1).max(3).default(['model']),
-    since: z.iso.datetime({ offset: true }).optional(),
-    until: z.iso.datetime({ offset: true }).optional(),
+    since: momentField.optional(),
+    until: momentField.optional(),
     project: labelField.optional(),
     agent: labelField.optional(),
     limit: limitField,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-import { RATE_WINDOW_SECONDS } from '../access/rate-limit.ts'
+import { INLINE_BYTES_MAX, RESULT_CHARS_MAX } from '../constants.ts'
 import { locate, contentAddress } from '../content/content.ts'
 import { callOptions } from '../services.ts'
 import { addressField, EXAMPLE_HASH } from './fields.ts'
@@ -161,7 +161,11 @@ export const meshWhoami = defineTool({
     expires_at: z.string(),
     tools: z.array(z.string()),
     toolsets: z.array(z.string()).describe('To be asked for with ?toolsets=a,b on the endpoint'),
-    rate_window_seconds: z.int(),
+    limits: z.object({
+      calls_per_minute: z.int().describe('Of one tool; some have less, as they say'),
+      inline_bytes: z.int().describe('Content given in one call'),
+      result_chars: z.int().describe('Of one result'),
+    }),
   }),
   example: {
     arguments: {},
@@ -173,10 +177,14 @@ export const meshWhoami = defineTool({
       expires_at: '2026-12-01T00:00:00.000Z',
       tools: ['mesh_resolve', 'mesh_status', 'mesh_whoami', 'blob_get'],
       toolsets: [...TOOLSETS],
-      rate_window_seconds: RATE_WINDOW_SECONDS,
+      limits: {
+        calls_per_minute: 600,
+        inline_bytes: INLINE_BYTES_MAX,
+        result_chars: RESULT_CHARS_MAX,
+      },
     },
   },
-  run(_args, { caller, visibleTools }) {
+  run(_args, { caller, visibleTools, callsPerMinuteMax }) {
     const { subject, role, scopes, projects, expiresAt } = caller.claims
     return Promise.resolve({
       result: {
@@ -187,7 +195,11 @@ export const meshWhoami = defineTool({
         expires_at: new Date(expiresAt * 1000).toISOString(),
         tools: [...visibleTools],
         toolsets: [...TOOLSETS],
-        rate_window_seconds: RATE_WINDOW_SECONDS,
+        limits: {
+          calls_per_minute: callsPerMinuteMax,
+          inline_bytes: INLINE_BYTES_MAX,
+          result_chars: RESULT_CHARS_MAX,
+        },
       },
     })
   },

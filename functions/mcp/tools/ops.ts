@@ -5,8 +5,14 @@ import { BodyTooLargeError } from '../../../shared/errors.ts'
 import { contentAddress, locate, sizeOf } from '../content/content.ts'
 import { VERIFY_BYTES_MAX } from '../constants.ts'
 import { callOptions, type Call } from '../services.ts'
-import { addressField, dryRunField, EXAMPLE_HASH, limitField } from './fields.ts'
-import { fitting } from './result.ts'
+import {
+  addressField,
+  cursorField,
+  dryRunField,
+  EXAMPLE_HASH,
+  limitField,
+  nextCursor,
+} from './fields.ts'
 import { defineTool } from './tool.ts'
 
 const reasonField = z.string().max(200).default('').describe('Why, for people')
@@ -163,24 +169,32 @@ export const nodeList = defineTool({
   scope: 'mesh:read',
   kind: 'read',
   callsPerMinuteMax: 60,
-  input: z.strictObject({ limit: limitField }),
+  input: z.strictObject({ limit: limitField, cursor: cursorField }),
   output: z.object({
     items: z.array(z.object({ peer_id: z.string(), name: z.string(), state: z.string() })),
+    next_cursor: nextCursor,
   }),
   example: {
     arguments: {},
-    answer: { items: [{ peer_id: '12D3KooWExample', name: 'walnut', state: 'live' }] },
+    answer: {
+      items: [{ peer_id: '12D3KooWExample', name: 'walnut', state: 'live' }],
+      next_cursor: null,
+    },
   },
-  async run({ limit }, call) {
-    const nodes = await listNodes(call)
-    const items = nodes.slice(0, limit).map(({ peerId, name, state }) => ({
-      peer_id: peerId,
-      name,
-      state,
-    }))
-    return { result: { items: [...fitting(items)] } }
+  async run({ limit, cursor = '' }, call) {
+    const nodes = (await listNodes(call)).map(toNodeShape)
+    const left = nodes
+      .filter(({ peer_id }) => peer_id > cursor)
+      .toSorted((a, b) => (a.peer_id < b.peer_id ? -1 : 1))
+    const items = left.slice(0, limit)
+    const next = items.length < left.length ? items.at(-1)!.peer_id : null
+    return { result: { items, next_cursor: next } }
   },
 })
+
+export function toNodeShape({ peerId, name, state }: NodeJSON) {
+  return { peer_id: peerId, name, state }
+}
 
 export async function listNodes(call: Call): Promise<NodeJSON[]> {
   const { daemon } = call.services

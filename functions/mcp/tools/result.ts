@@ -27,6 +27,17 @@ export function toolResult(result: object, links: readonly ResourceLink[] = []):
   }
 }
 
+/** The beginning of a text, as much of it as takes so many characters of a result. */
+export function cutText(text: string, charsMax: number): string {
+  let cut = text
+  // Text in which much has to be escaped takes more of a result than it has characters.
+  while (JSON.stringify(cut).length > charsMax) {
+    // Never within a character: what is cut is read next.
+    cut = cut.slice(0, Math.floor(cut.length / 2)).replace(/[\ud800-\udbff]$/, '')
+  }
+  return cut
+}
+
 /** As many items as fit into a result, from the first. A page is cut rather than refused. */
 export function fitting<Item>(items: readonly Item[]): readonly Item[] {
   // Half, as what stands around the items and between them has its size too.

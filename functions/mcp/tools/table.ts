@@ -1,6 +1,7 @@
 import * as admin from './admin.ts'
 import * as agents from './agents.ts'
 import * as blobs from './blobs.ts'
+import * as collection from './collection.ts'
 import * as jobs from './jobs.ts'
 import * as llm from './llm.ts'
 import * as mesh from './mesh.ts'
@@ -39,6 +40,7 @@ export const TOOLS: readonly Tool[] = [
   ops.blobUnpin,
   admin.nodeDrain,
   admin.nodeRemove,
-  admin.gcRun,
+  collection.gcRun,
+  collection.gcStatus,
   admin.auditSearch,
 ]

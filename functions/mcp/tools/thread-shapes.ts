@@ -8,7 +8,7 @@ import { PROMPT_MESSAGES_MAX } from '../constants.ts'
 import { contentAddress } from '../content/content.ts'
 import { callOptions, requireProjectOf, requireThreads, type Call } from '../services.ts'
 import { EXAMPLE_HASH, nameField } from './fields.ts'
-import { fitting } from './result.ts'
+import { cutText, fitting } from './result.ts'
 
 export const threadField = nameField.describe('A thread: bzzz://agent[:role]@project[:task]/path')
 
@@ -23,6 +23,10 @@ export const messageShape = z.object({
   content_address: z.string().optional().describe('Where longer content lies: read with blob_get'),
   media_type: z.string().optional(),
   refs: z.array(z.string()),
+  cut: z
+    .boolean()
+    .optional()
+    .describe('true: too large for here; the whole is the content of the address in message'),
 })
 
 export const EXAMPLE_THREAD = 'bzzz://reviewer@apollo:42/threads/plan'
@@ -38,14 +42,28 @@ export const EXAMPLE_MESSAGE = {
   refs: ['bzzz://reviewer@apollo:42/plan.md'],
 }
 
-export function toMessageShape(message: ReadMessage): z.input<typeof messageShape> {
+/**
+ * Of one message, so that none is too large for a result whatever its author wrote: a thread would
+ * otherwise be unreadable from there on.
+ */
+const CONTENT_CHARS_MAX = 32_000
+const REFS_SHOWN_MAX = 16
+
+/** `contentCharsMax` counts what the content takes of a result. */
+export function toMessageShape(
+  message: ReadMessage,
+  contentCharsMax = CONTENT_CHARS_MAX,
+): z.input<typeof messageShape> {
   const { hash, thread, seq, role, author, createdAt, content, contentHash, mediaType } = message
+  const shown = content === undefined ? undefined : cutText(content, contentCharsMax)
+  const isCut = shown !== content || message.refs.length > REFS_SHOWN_MAX
   return {
     ...{ message: contentAddress(hash), thread, seq, role, author, created_at: createdAt },
-    ...(content !== undefined && { content }),
+    ...(shown !== undefined && { content: shown }),
     ...(contentHash !== undefined && { content_address: contentAddress(contentHash) }),
     ...(mediaType !== undefined && { media_type: mediaType }),
-    refs: message.refs,
+    refs: message.refs.slice(0, REFS_SHOWN_MAX),
+    ...(isCut && { cut: true }),
   }
 }
 
@@ -89,7 +107,7 @@ export async function readLastMessages(address: string, call: Call) {
 
 /** As many as fit, and where to go on behind them. */
 export function cutMessages(messages: readonly ReadMessage[], next: string | null) {
-  const items = [...fitting(messages.map(toMessageShape))]
+  const items = [...fitting(messages.map((message) => toMessageShape(message)))]
   const last = messages[items.length - 1]
   const isCut = items.length < messages.length && last !== undefined
   const cut = isCut ? formatCursor({ number: last.seq, text: last.hash }) : next

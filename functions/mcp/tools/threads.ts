@@ -6,8 +6,8 @@ import {
   QUERY_CHARS_MAX,
   TITLE_CHARS_MAX,
 } from '../../../shared/thread/constants.ts'
+import { formatCursor } from '../../../shared/thread/cursor.ts'
 import { mediaTypeSchema, MESSAGE_ROLES } from '../../../shared/thread/message.ts'
-import type { ReadMessage } from '../../../shared/thread/thread-query.ts'
 import { threadName } from '../../../shared/thread/threads.ts'
 import { INLINE_BYTES_MAX } from '../constants.ts'
 import { contentAddress } from '../content/content.ts'
@@ -31,6 +31,7 @@ import {
   toMessageShape,
   toThreadShape,
 } from './thread-shapes.ts'
+import { fitting } from './result.ts'
 import { defineTool } from './tool.ts'
 
 export const threadRead = defineTool({
@@ -220,7 +221,11 @@ export const threadList = defineTool({
       ...(pattern !== undefined && { pattern }),
       ...(cursor !== undefined && { after: cursor }),
     })
-    return { result: { items: [...threads.map(toThreadShape)], next_cursor: next } }
+    const items = fitting(threads.map(toThreadShape))
+    const last = threads[items.length - 1]
+    const isCut = items.length < threads.length && last !== undefined
+    const place = isCut && { number: Date.parse(last.updatedAt), text: last.address }
+    return { result: { items: [...items], next_cursor: place ? formatCursor(place) : next } }
   },
 })
 
@@ -253,14 +258,13 @@ export const threadSearch = defineTool({
       ...(thread !== undefined && { address: thread }),
       ...(cursor !== undefined && { after: cursor }),
     })
-    return { result: { items: messages.map(shorten), next_cursor: next } }
+    const items = fitting(messages.map((message) => toMessageShape(message, HIT_CHARS_MAX)))
+    const last = messages[items.length - 1]
+    const isCut = items.length < messages.length && last !== undefined
+    const place = isCut && { number: Date.parse(last.createdAt), text: last.hash }
+    return { result: { items: [...items], next_cursor: place ? formatCursor(place) : next } }
   },
 })
 
 /** What of a hit is shown; the whole stands at its address. */
 const HIT_CHARS_MAX = 4_000
-
-function shorten(message: ReadMessage) {
-  const { content, ...rest } = toMessageShape(message)
-  return { ...rest, ...(content !== undefined && { content: content.slice(0, HIT_CHARS_MAX) }) }
-}

@@ -155,6 +155,30 @@ describe('mcp: every tool, resource and prompt, for every role', () => {
   })
 })
 
+describe('mcp: completions of templates', () => {
+  it('are for who may read the resource, for every role and without its scope', async () => {
+    const tokens = new Map<string, { token: string; scopes: readonly Scope[] }>()
+    for (const role of ROLE_NAMES) {
+      const token = await daemon.tokens.create({ role, subject: `completes-${role}` })
+      tokens.set(role, { token, scopes: ROLES[role] })
+    }
+    const none = await daemon.tokens.create({ scopes: ['usage:read'], subject: 'completes-not' })
+    tokens.set('none', { token: none, scopes: ['usage:read'] })
+    for (const { uri, scope, complete } of TABLE.resources) {
+      const params = {
+        ref: { type: 'ref/resource', uri },
+        argument: { name: Object.keys(complete)[0] ?? 'none', value: '' },
+      }
+      for (const [who, { token, scopes }] of tokens) {
+        const answer = await ask(url, token, { method: 'completion/complete', params })
+        const where = `${who}: ${uri}`
+        if (scopes.includes(scope)) expect(answer.body, where).toHaveProperty('result.completion')
+        else expect(isChallenge(answer, scope), where).toBe(true)
+      }
+    }
+  })
+})
+
 describe('mcp: other projects', () => {
   it('shows and changes nothing of what the token does not cover', async () => {
     const own = await daemon.tokens.create({ subject: 'own' })

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
 import { ask, callTool, modernRequest, startMcp, type TestMcp } from '../../helpers/mcp.ts'
+import { until } from '../../helpers/mesh.ts'
 
 let daemon: MemoryDaemon
 let mcp: TestMcp
@@ -140,6 +141,7 @@ describe('mcp: the main job', () => {
     const who = await found('mesh_whoami')
     expect(who).toMatchObject({ subject: 'ada', role: 'agent' })
     expect(who['tools']).toEqual(await namesOf(''))
+    expect(who['limits']).toMatchObject({ calls_per_minute: 600, inline_bytes: 1_048_576 })
   })
 })
 
@@ -187,6 +189,44 @@ describe('mcp: what is listed', () => {
   })
 })
 
+describe('mcp: long work', () => {
+  it('counts garbage with the phases told, begins to collect it, and tells of the end', async () => {
+    const operator = await daemon.tokens.create({ subject: 'opal', role: 'operator' })
+    const url = `${mcp.url}?toolsets=admin`
+    const call = async (name: string, args: object = {}) => {
+      const { body } = await callTool(url, operator, name, args)
+      return body.result?.structuredContent
+    }
+    expect(await call('gc_run')).toMatchObject({ state: 'ended', deleted: 0 })
+    expect(await call('gc_run', { dry_run: false })).toHaveProperty('state')
+    await until(async () => (await call('gc_status'))?.['state'] === 'ended', 'the end')
+  })
+})
+
+describe('mcp: a client of the older revision', () => {
+  it('is not asked back, and not left to wait', async () => {
+    const suite = await startMcp(daemon, { BZZZ_MCP_CONFORMANCE: '1' })
+    try {
+      const { headers, body } = modernRequest(token, {
+        method: 'tools/call',
+        params: { name: 'test_streaming_elicitation', arguments: {} },
+      })
+      const { 'mcp-method': _method, 'mcp-name': _name, ...rest } = headers
+      const { _meta: _, ...params } = body.params
+      const answer = await fetch(suite.url, {
+        method: 'POST',
+        headers: { ...rest, 'mcp-protocol-version': '2025-11-25' },
+        body: JSON.stringify({ ...body, params }),
+      })
+      const text = await answer.text()
+      expect(text).not.toContain('elicitation/create')
+      expect(text).toContain('"error"')
+    } finally {
+      await suite.close()
+    }
+  })
+})
+
 describe('mcp: resources and prompts', () => {
   it('reads content by hash with a long life and by name with a short one', async () => {
     const { address } = await found('blob_put', { content: 'kept' })
@@ -204,6 +244,16 @@ describe('mcp: resources and prompts', () => {
     const { ttlMs: long } = byHash.body.result as { ttlMs: number }
     const { ttlMs: short } = byName.body.result as { ttlMs: number }
     expect(long).toBeGreaterThan(100 * short)
+  })
+
+  it('lets nobody but the client keep a list, and not for long', async () => {
+    for (const method of [
+      ...['server/discover', 'tools/list', 'prompts/list'],
+      ...['resources/list', 'resources/templates/list'],
+    ]) {
+      const { body } = await ask(mcp.url, token, { method })
+      expect(body.result, method).toMatchObject({ ttlMs: 60_000, cacheScope: 'private' })
+    }
   })
 
   it('says that a resource is not there in the words of the protocol', async () => {
@@ -265,6 +315,23 @@ describe('mcp: at the door', () => {
       bearer_methods_supported: ['header'],
       scopes_supported: expect.arrayContaining(['blob:read']) as unknown,
     })
+  })
+
+  it('tells of itself by the public URL, whatever it was reached by', async () => {
+    const base = 'https://bzzz.example'
+    const env = { BZZZ_MCP_PUBLIC_URL: `${base}/function/mcp/mcp` }
+    const behind = await startMcp(daemon, env)
+    try {
+      const metadata = `${base}/.well-known/oauth-protected-resource/function/mcp/mcp`
+      const headers = { host: 'bzzz.example' }
+      const refused = await behind.app.inject({ method: 'POST', url: '/mcp', headers })
+      expect(refused.statusCode).toBe(401)
+      expect(refused.headers['www-authenticate']).toContain(`resource_metadata="${metadata}"`)
+      const told = await behind.app.inject({ url: new URL(metadata).pathname, headers })
+      expect(told.json()).toMatchObject({ resource: env.BZZZ_MCP_PUBLIC_URL })
+    } finally {
+      await behind.close()
+    }
   })
 
   it('refuses a foreign origin and a foreign host before anything else', async () => {

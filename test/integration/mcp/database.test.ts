@@ -8,7 +8,7 @@ import { hashArguments } from '../../../shared/audit/audit-entry.ts'
 import { listRows } from '../../../shared/audit/audit-store.ts'
 import type { OpenDatabase } from '../../../shared/db/database.ts'
 import { startMemoryDaemon, type MemoryDaemon } from '../../helpers/memory-daemon.ts'
-import { ask, callTool, startMcp, type TestMcp } from '../../helpers/mcp.ts'
+import { ask, callTool, modernRequest, startMcp, type TestMcp } from '../../helpers/mcp.ts'
 import { until } from '../../helpers/mesh.ts'
 import { startTestPostgres, type TestPostgres } from '../../helpers/postgres.ts'
 
@@ -96,6 +96,46 @@ describe('mcp: the audit log', () => {
   })
 })
 
+describe('mcp: arguments that nobody should hash', () => {
+  it('leave a row without a hash, allowed or not', async () => {
+    const viewer = await daemon.tokens.create({ subject: 'vera', role: 'viewer' })
+    const send = async (as: string, name: string) => {
+      const { headers, body } = modernRequest(as, { method: 'tools/call', params: { name } })
+      const shallow = JSON.stringify({ ...body, params: { ...body.params, arguments: 'HERE' } })
+      const payload = shallow.replace(
+        '"HERE"',
+        `{"content":${'['.repeat(50_000)}${']'.repeat(50_000)}}`,
+      )
+      return fetch(url(), { method: 'POST', headers, body: payload })
+    }
+    const taken = await send(token, 'blob_put')
+    expect(await taken.text()).toContain('members and elements')
+    expect((await send(viewer, 'name_set')).status).toBe(403)
+    const rowsOf = async () =>
+      (await listRows(database.db, { limit: 50 })).filter(
+        ({ argumentsHash }) => argumentsHash === '',
+      )
+    await until(async () => (await rowsOf()).length >= 3, 'the rows')
+    expect((await rowsOf()).toReversed().slice(-2)).toMatchObject([
+      { actor: 'ada', outcome: 'allow', status: 400 },
+      { actor: 'vera', outcome: 'deny', status: 403 },
+    ])
+  })
+
+  it('are read back page by page', async () => {
+    const all = (await listRows(database.db, { limit: 50 })).map(({ seq }) => seq)
+    const seen: number[] = []
+    let cursor: unknown = null
+    do {
+      const page = await found('audit_search', { limit: 2, ...(cursor ? { cursor } : {}) })
+      seen.push(...(page['items'] as { seq: number }[]).map(({ seq }) => seq))
+      cursor = page['next_cursor']
+    } while (cursor !== null && seen.length < 100)
+    // Searching leaves rows of its own, which are newer.
+    expect(seen.filter((seq) => seq <= all[0]!)).toEqual(all)
+  })
+})
+
 describe('mcp: traces and metrics', () => {
   it('hands the trace of a message on to the daemon, and nothing that is none', async () => {
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
@@ -112,6 +152,7 @@ describe('mcp: traces and metrics', () => {
     const text = await mcp.registry.metrics()
     for (const [name, outcome] of [
       ['blob_put', 'ok'],
+      ['blob_put', 'denied'],
       ['blob_get', 'failed'],
       ['mesh_status', 'ok'],
     ]) {
@@ -170,6 +211,22 @@ describe('mcp: threads', () => {
       cursor = page['next_cursor']
     }
     expect(seen).toEqual(Array.from({ length: 12 }, (_, index) => index + 1))
+  })
+
+  it('shows a message that is too large for a result in part', async () => {
+    const heavy = 'bzzz://ada@apollo/threads/heavy'
+    const content = '\u0001'.repeat(8_000)
+    const refs = Array.from({ length: 16 }, (_, index) => `bzzz://ada@apollo/${index}`)
+    await found('thread_append', { thread: heavy, role: 'user', content, refs, create: true })
+    await found('thread_append', { thread: heavy, role: 'user', content: 'behind it' })
+    const { items } = await found('thread_read', { thread: heavy })
+    expect(items).toMatchObject([{ cut: true, refs }, { content: 'behind it' }])
+    const [{ message, content: shown }] = items as [{ message: string; content: string }]
+    expect(shown.length).toBeGreaterThan(1_000)
+    expect(content.startsWith(shown)).toBe(true)
+    expect(await found('blob_stat', { addresses: [message] })).toMatchObject({
+      items: [{ ok: true }],
+    })
   })
 
   it('keeps the threads of other projects to themselves', async () => {
