@@ -16,6 +16,9 @@ import {
   projectsOf,
   required,
   threadOf,
+  READ,
+  READ_LONG,
+  WRITE,
   writerOf,
   type ThreadRoutesOptions,
 } from './request.ts'
@@ -48,13 +51,8 @@ export async function messageRoutes(
   app: FastifyInstance,
   { threads }: ThreadRoutesOptions,
 ): Promise<void> {
-  const read = { config: { scope: 'thread:read' as const } }
-  const write = {
-    config: { scope: 'thread:write' as const },
-    bodyLimit: APPEND_BODY_BYTES_MAX,
-  }
-
-  app.post('/v1/threads/messages', write, async (request, reply) => {
+  const append = { ...WRITE, bodyLimit: APPEND_BODY_BYTES_MAX }
+  app.post('/v1/threads/messages', append, async (request, reply) => {
     const name = threadOf(request)
     const { messages, create } = parseWith(appendBody, request.body)
     const options = { ...writerOf(request), create }
@@ -63,7 +61,7 @@ export async function messageRoutes(
     return { messages: items, thread: { address: name, ...head } }
   })
 
-  app.get('/v1/threads/messages', read, async (request) => {
+  app.get('/v1/threads/messages', READ, async (request) => {
     const name = threadOf(request)
     const { after, limit, order } = parseWith(readQuery, request.query)
     const query = { limit, order, ...(after !== undefined && { after }) }
@@ -71,7 +69,7 @@ export async function messageRoutes(
     return { thread: threadJSON(thread), messages, next }
   })
 
-  app.get('/v1/threads/search', read, async (request) => {
+  app.get('/v1/threads/search', READ, async (request) => {
     const given = parseWith(searchQuery, request.query)
     const { q: text, after, limit, pattern } = given
     const name = given.address === undefined ? undefined : covered(request, given.address)
@@ -86,8 +84,7 @@ export async function messageRoutes(
     return { messages, next }
   })
 
-  const long = { config: { ...read.config, execTimeoutMs: 0 } }
-  app.get('/v1/threads/export', long, async (request, reply) => {
+  app.get('/v1/threads/export', READ_LONG, async (request, reply) => {
     const name = threadOf(request)
     const { format } = parseWith(exportQuery, request.query)
     const parts = await required(threads).export(name, format, authorOf(request))

@@ -14,6 +14,13 @@ export interface ThreadRoutesOptions {
   threads: Threads | null
 }
 
+/** What a route needs of a token. */
+export const READ = { config: { scope: 'thread:read' as const } }
+export const WRITE = { config: { scope: 'thread:write' as const } }
+
+/** Of a route that goes through a whole thread, which takes as long as it takes. */
+export const READ_LONG = { config: { ...READ.config, execTimeoutMs: 0 } }
+
 export const address = z.string().min(1).max(ADDRESS_CHARS_MAX)
 
 const addressQuery = z.object({ address })

@@ -15,6 +15,9 @@ import {
   projectsOf,
   required,
   threadOf,
+  READ,
+  READ_LONG,
+  WRITE,
   writerOf,
   type ThreadRoutesOptions,
 } from './request.ts'
@@ -43,10 +46,7 @@ export async function threadRoutes(
   app: FastifyInstance,
   { threads }: ThreadRoutesOptions,
 ): Promise<void> {
-  const read = { config: { scope: 'thread:read' as const } }
-  const write = { config: { scope: 'thread:write' as const } }
-
-  app.post('/v1/threads', write, async (request, reply) => {
+  app.post('/v1/threads', WRITE, async (request, reply) => {
     const given = parseWith(newThread, request.body)
     const named = { ...given, address: covered(request, given.address) }
     const { thread, created } = await required(threads).create(named, writerOf(request))
@@ -54,7 +54,7 @@ export async function threadRoutes(
     return threadJSON(thread)
   })
 
-  app.get('/v1/threads', read, async (request) => {
+  app.get('/v1/threads', READ, async (request) => {
     const { pattern, after, limit } = parseWith(listQuery, request.query)
     const found = await required(threads).list({
       projects: projectsOf(request),
@@ -65,12 +65,12 @@ export async function threadRoutes(
     return { threads: found.threads.map(threadJSON), next: found.next }
   })
 
-  app.get('/v1/threads/thread', read, async (request) => {
+  app.get('/v1/threads/thread', READ, async (request) => {
     const name = threadOf(request)
     return threadJSON(await required(threads).find(name, authorOf(request)))
   })
 
-  app.post('/v1/threads/forks', write, async (request, reply) => {
+  app.post('/v1/threads/forks', WRITE, async (request, reply) => {
     const from = threadOf(request)
     const given = parseWith(newFork, request.body)
     const fork = { ...given, from, to: covered(request, given.to) }
@@ -79,9 +79,9 @@ export async function threadRoutes(
     return threadJSON(thread)
   })
 
-  // A long thread takes its time; whoever asks is told how far it is.
-  const long = { config: { ...read.config, execTimeoutMs: 0 } }
-  app.get('/v1/threads/verification', long, (request, reply) => verify(request, reply, threads))
+  app.get('/v1/threads/verification', READ_LONG, (request, reply) =>
+    verify(request, reply, threads),
+  )
 }
 
 async function verify(

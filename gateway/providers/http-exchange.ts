@@ -8,22 +8,14 @@ import {
   FunctionUnreachableError,
   ShuttingDownError,
 } from '../../shared/errors.ts'
+import { HOP_BY_HOP } from '../../shared/http/hop-by-hop.ts'
 import type { Logger } from '../../shared/log/log.ts'
 import { answerError } from '../proxy/answer-error.ts'
 
 type Controller = Dispatcher.DispatchController
 
-/** Headers of an answer that concern the connection to the function alone (RFC 9110, 7.6.1). */
-const HOP_BY_HOP = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-])
+/** Headers of an answer that concern the connection to the function alone. */
+const DROPPED = new Set(HOP_BY_HOP)
 
 /**
  * The answer of a function on its way to the caller, piece by piece: what the caller does not read
@@ -100,7 +92,7 @@ function passedBack(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   const passed: OutgoingHttpHeaders = {}
   const named = headers.connection?.toLowerCase() ?? ''
   for (const name in headers) {
-    if (HOP_BY_HOP.has(name) || (named.includes(name) && isNamed(named, name))) continue
+    if (DROPPED.has(name) || (named.includes(name) && isNamed(named, name))) continue
     passed[name] = headers[name]
   }
   return passed

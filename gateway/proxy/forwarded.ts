@@ -1,22 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 
+import { HOP_BY_HOP } from '../../shared/http/hop-by-hop.ts'
 import { VERSION } from '../../shared/version.ts'
 
 /**
- * Headers that concern one connection (RFC 9110, 7.6.1). `transfer-encoding` is not among them
- * here: it tells the function that a body without a length follows, and goes with the hop itself.
+ * Taken from a request. `transfer-encoding` stays: it tells the function that a body without a
+ * length follows, and goes with the hop itself.
  */
-const HOP_BY_HOP = [
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'upgrade',
-] as const
+const DROPPED = HOP_BY_HOP.filter((name) => name !== 'transfer-encoding')
 
 /**
  * A caller may name any header as one of its connection, which takes it away. These say where the
@@ -39,7 +31,7 @@ export function forwardHeaders({ headers, socket }: IncomingMessage): OutgoingHt
     }
   }
   // Not deleted: that would slow down every later look at the headers.
-  for (const name of HOP_BY_HOP) {
+  for (const name of DROPPED) {
     if (headers[name] !== undefined) headers[name] = undefined
   }
   headers['x-forwarded-host'] ??= headers.host ?? ''

@@ -24,7 +24,9 @@ export interface TestPostgres {
 export async function startTestPostgres(): Promise<TestPostgres> {
   const { BZZZ_TEST_SERVICES, DATABASE_URL } = process.env
   if (BZZZ_TEST_SERVICES !== undefined && DATABASE_URL !== undefined) {
-    return createTestPostgres(DATABASE_URL, async () => undefined)
+    return createTestPostgres(DATABASE_URL, async (made) => {
+      for (const name of made) await query(DATABASE_URL, `drop database ${name} with (force)`)
+    })
   }
   const folder = await mkdtemp(join(tmpdir(), 'bzzz-test-postgres-'))
   const server = new EmbeddedPostgres(
@@ -36,13 +38,17 @@ export async function startTestPostgres(): Promise<TestPostgres> {
       onInitialised: async () => undefined,
     },
   )
+  // Its databases go with its folder; to drop each would take longer than most tests.
   return createTestPostgres(await server.start(), async () => {
     await server.stop()
     await rm(folder, { recursive: true, force: true })
   })
 }
 
-function createTestPostgres(url: string, stopServer: () => Promise<void>): TestPostgres {
+function createTestPostgres(
+  url: string,
+  stopServer: (made: readonly string[]) => Promise<void>,
+): TestPostgres {
   const log = createSilentLogger()
   const open: OpenDatabase[] = []
   const made: string[] = []
@@ -65,8 +71,7 @@ function createTestPostgres(url: string, stopServer: () => Promise<void>): TestP
     },
     stop: async () => {
       await Promise.all(open.map((database) => database.close()))
-      for (const name of made) await query(url, `drop database ${name} with (force)`)
-      await stopServer()
+      await stopServer(made)
     },
   }
 }

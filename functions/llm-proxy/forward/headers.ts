@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
+import { HOP_BY_HOP } from '../../../shared/http/hop-by-hop.ts'
+
 /** What a caller says that the upstream is told. Everything else concerns this hop alone. */
 const REQUEST_HEADERS = [
   'content-type',
@@ -15,17 +17,9 @@ const REQUEST_HEADERS = [
 /** What the clients of OpenAI say of themselves. */
 const REQUEST_PREFIX = 'x-stainless-'
 
-/** Headers of one connection (RFC 9110, 7.6.1), and such as are about the upstream's own site. */
+/** Headers of one connection, and such as are about the upstream's own site. */
 const ANSWER_HEADERS_DROPPED = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
+  ...HOP_BY_HOP,
   'set-cookie',
   'alt-svc',
   'strict-transport-security',

@@ -26,7 +26,7 @@ const signal = new AbortController().signal
 const AWAY = 'postgres://bzzz@127.0.0.1:9/none'
 
 let postgres: TestPostgres
-let database: OpenDatabase
+let database: OpenDatabase & { url: string }
 let folder: string
 const running: UsageLog[] = []
 
@@ -195,6 +195,23 @@ describe('GET /v1/usage', () => {
     expect(await items('by=model&project=apollo&agent=tester')).toEqual(['gpt-5 70'])
     expect(await items('by=project', ['apollo'])).toEqual(['apollo 75'])
     expect(await items('by=project', ['apollo-*', 'zeus'])).toEqual(['zeus 300', 'apollo-2 1'])
+  })
+
+  it('begins days at midnight of UTC, wherever its server is', async () => {
+    const url = new URL(database.url)
+    url.searchParams.set('options', '-c timezone=Pacific/Auckland')
+    const far = openDatabase(url.href, { log })
+    try {
+      const { get } = await serve(far.db)
+      const { body } = await get('?from=2026-11-01&by=day&to=2026-11-21')
+      expect(body['items']).toMatchObject([
+        { keys: { day: '2026-11-19' }, calls: 1 },
+        { keys: { day: '2026-11-20' }, calls: 3 },
+      ])
+      expect((await get('?from=2026-11-20&by=day')).body['items']).toMatchObject([{ calls: 3 }])
+    } finally {
+      await far.close()
+    }
   })
 
   it('goes on where a page ended', async () => {
