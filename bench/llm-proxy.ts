@@ -11,6 +11,7 @@ import autocannon from 'autocannon'
 import { findFreePort } from '../cli/up/ports.ts'
 import { startChild, type Child } from '../test/helpers/child.ts'
 import { startTestPostgres } from '../test/helpers/postgres.ts'
+import { findRedisServer, startRedisServer } from '../test/helpers/redis-server.ts'
 import { createTestTokens } from '../test/helpers/tokens.ts'
 import { firstBytes, openStream, type OpenStream, type Target } from './llm-proxy/streams.ts'
 import { cpuMsOf, rssMiBOf } from './llm-proxy/usage-of.ts'
@@ -28,6 +29,14 @@ const FIRST_BYTES = 200
 
 /** What no limit may be in the way of, and every call is counted against. */
 const PER_MINUTE = 1_000_000_000
+
+/** Every kind of limit, where a call must be held and settled and not only counted. */
+const RULES = [
+  {
+    ...{ name: 'all', per: 'cluster', requestsPerMinute: PER_MINUTE },
+    ...{ tokensPerMinute: 1000 * PER_MINUTE, concurrentRequests: 10_000, usdPerMonth: 1_000_000 },
+  },
+]
 
 const ASKED = {
   model: 'gpt-4o-mini',
@@ -73,10 +82,19 @@ async function measure(
   stops.push(() => upstream.stop())
   const base = `http://127.0.0.1:${upstream.ready.port}`
   const direct: Target = { url: `${base}/v1`, headers: {} }
-  const ours = await startOurs(dir, databaseURL, base, stops)
+  const start = await prepareOurs(dir, { databaseURL, base }, stops)
+  const ours = await start({ RATE_LIMIT_RPM: String(PER_MINUTE) })
+  const rules = { BZZZ_LLM_LIMITS_FILE: join(dir, 'rules.json') }
+  await writeFile(rules.BZZZ_LLM_LIMITS_FILE, JSON.stringify({ rules: RULES }))
+  const bounded = await start(rules)
+  const redisURL = await findRedis(stops)
+  const redis = redisURL === undefined ? null : await start({ ...rules, REDIS_URL: redisURL })
   const tap = await startTap(base, stops)
   const portkey = await startPortkey(base, stops)
-  const servers = { ours, tap, portkey, direct: { target: direct, pid: upstream.process.pid! } }
+  const servers: Record<string, Server> = {
+    ...{ ours, tap, portkey, direct: { target: direct, pid: upstream.process.pid! } },
+    ...{ bounded, ...(redis && { redis }) },
+  }
 
   const found: Record<string, Measured[]> = {}
   for (const [which, server] of Object.entries(servers)) {
@@ -97,6 +115,15 @@ async function measure(
     row({ ...one, beside: 'tap: Fastify, undici', peer: rateOf('tap'), bar: { atLeast: 0.6 } }),
     row({ ...one, beside: 'Portkey', peer: rateOf('portkey'), bar: { atLeast: 4 } }),
     row({ ...one, beside: 'direct', peer: rateOf('direct') }),
+    ...['bounded', ...(redis ? ['redis'] : [])].map((which) =>
+      row({
+        work: `${work}, limits of every kind on ${which === 'redis' ? 'Redis' : 'PostgreSQL'}`,
+        beside: 'requests a minute alone',
+        ours: rateOf(which),
+        peer: perSecond,
+        unit,
+      }),
+    ),
     row({
       work: 'processor time a call',
       beside: 'the bar of 0.4 ms',
@@ -188,13 +215,21 @@ async function load({ target, pid }: Server, seconds: number): Promise<Measured>
   return { perSecond: result.requests.average, cpuMs }
 }
 
-/** With a node that keeps what is recorded, and a database for limits and usage. */
-async function startOurs(
+/** One that syncs every write, as one with jobs in it has to. */
+async function findRedis(stops: (() => Promise<unknown>)[]): Promise<string | undefined> {
+  const program = findRedisServer()
+  if (program === undefined) return undefined
+  const server = await startRedisServer(program)
+  stops.push(() => server.stop())
+  return server.url
+}
+
+/** A node that keeps what is recorded; what is answered starts a proxy beside it. */
+async function prepareOurs(
   dir: string,
-  databaseURL: string,
-  base: string,
+  { databaseURL, base }: { databaseURL: string; base: string },
   stops: (() => Promise<unknown>)[],
-): Promise<Server> {
+): Promise<(env: Record<string, string>) => Promise<Server>> {
   const tokens = await createTestTokens(dir)
   const token = await tokens.create({ role: 'agent', subject: 'bench', projects: ['bench'] })
   const common = { BZZZ_TOKEN_KEYS_FILE: tokens.keysFile, BZZZ_LOG_LEVEL: 'error' }
@@ -217,23 +252,24 @@ async function startOurs(
   await writeFile(join(dir, 'key'), 'upstream')
   const config = { upstreams: { bench: { baseURL: `${base}/v1`, apiKeyFile: join(dir, 'key') } } }
   await writeFile(join(dir, 'llm.json'), JSON.stringify(config))
-  const ours = await startChild<{ ports: { http: number } }>(
-    new URL('./llm-proxy/our-server.ts', import.meta.url),
-    {
-      env: {
-        ...common,
-        ...{ port: '0', BZZZ_HOST: '127.0.0.1', max_inflight: '4096' },
-        healthcheck_interval: '0s',
-        BZZZ_ENDPOINT: `http://127.0.0.1:${node.ready.ports.http}`,
-        BZZZ_LLM_CONFIG_FILE: join(dir, 'llm.json'),
-        DATABASE_URL: databaseURL,
-        RATE_LIMIT_RPM: String(PER_MINUTE),
-      },
-    },
-  )
-  stops.push(() => ours.stop())
-  const url = `http://127.0.0.1:${ours.ready.ports.http}/v1`
-  return { target: { url, headers: { authorization: `Bearer ${token}` } }, pid: ours.process.pid! }
+  const env = {
+    ...common,
+    ...{ port: '0', BZZZ_HOST: '127.0.0.1', max_inflight: '4096' },
+    healthcheck_interval: '0s',
+    BZZZ_ENDPOINT: `http://127.0.0.1:${node.ready.ports.http}`,
+    BZZZ_LLM_CONFIG_FILE: join(dir, 'llm.json'),
+    DATABASE_URL: databaseURL,
+  }
+  return async (limits) => {
+    const child = await startChild<{ ports: { http: number } }>(
+      new URL('./llm-proxy/our-server.ts', import.meta.url),
+      { env: { ...env, ...limits } },
+    )
+    stops.push(() => child.stop())
+    const url = `http://127.0.0.1:${child.ready.ports.http}/v1`
+    const headers = { authorization: `Bearer ${token}` }
+    return { target: { url, headers }, pid: child.process.pid! }
+  }
 }
 
 async function startTap(base: string, stops: (() => Promise<unknown>)[]): Promise<Server> {
