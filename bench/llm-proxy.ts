@@ -21,8 +21,10 @@ export const name = 'llm-proxy'
 
 const CLIENTS = 32
 const SECONDS = 3
-const WARM_UP_SECONDS = 2
 const ROUNDS = 4
+
+/** Of each server before it is measured: until then Node still compiles the way of a call. */
+const WARM_UP_CALLS = 10_000
 const STREAMS = 1000
 const ABORTS = 30
 const FIRST_BYTES = 200
@@ -99,11 +101,11 @@ async function measure(
   const found: Record<string, Measured[]> = {}
   for (const [which, server] of Object.entries(servers)) {
     found[which] = []
-    await load(server, WARM_UP_SECONDS)
+    await load(server, { amount: WARM_UP_CALLS })
   }
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const [which, server] of Object.entries(servers)) {
-      found[which]!.push(await load(server, SECONDS))
+      found[which]!.push(await load(server, { duration: SECONDS }))
     }
   }
   const rateOf = (which: string) => median(found[which]!.map(({ perSecond }) => perSecond))
@@ -117,7 +119,7 @@ async function measure(
     row({ ...one, beside: 'direct', peer: rateOf('direct') }),
     ...['bounded', ...(redis ? ['redis'] : [])].map((which) =>
       row({
-        work: `${work}, limits of every kind on ${which === 'redis' ? 'Redis' : 'PostgreSQL'}`,
+        work: `${work}, every kind of limit, ${which === 'redis' ? 'synced Redis' : 'PostgreSQL'}`,
         beside: 'requests a minute alone',
         ours: rateOf(which),
         peer: perSecond,
@@ -198,7 +200,10 @@ async function measureStreams(
   ]
 }
 
-async function load({ target, pid }: Server, seconds: number): Promise<Measured> {
+async function load(
+  { target, pid }: Server,
+  extent: { amount: number } | { duration: number },
+): Promise<Measured> {
   const before = cpuMsOf(pid)
   const result = await autocannon({
     url: `${target.url}/chat/completions`,
@@ -206,7 +211,7 @@ async function load({ target, pid }: Server, seconds: number): Promise<Measured>
     headers: { ...target.headers, 'content-type': 'application/json' },
     body: JSON.stringify(ASKED),
     connections: CLIENTS,
-    duration: seconds,
+    ...extent,
   })
   if (result.non2xx > 0 || result.errors > 0) {
     throw new Error(`${target.url}: ${result.non2xx} were refused, ${result.errors} failed.`)

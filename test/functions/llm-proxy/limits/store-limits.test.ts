@@ -16,12 +16,17 @@ const signal = new AbortController().signal
 /** A store that is away while it is told so. */
 class Fragile extends MemoryLimitStore {
   away = false
+  /** Ids of what was settled, with claims and by itself. */
+  readonly along: string[][] = []
+  readonly settled: string[][] = []
 
   override reserve(...given: Parameters<MemoryLimitStore['reserve']>) {
+    this.along.push((given[2] ?? []).map(({ id }) => id))
     return this.away ? Promise.reject(new Error('ECONNREFUSED')) : super.reserve(...given)
   }
 
   override settle(...given: Parameters<MemoryLimitStore['settle']>) {
+    if (given[0].length > 0) this.settled.push(given[0].map(({ id }) => id))
     return this.away ? Promise.reject(new Error('ECONNREFUSED')) : super.settle(...given)
   }
 }
@@ -105,6 +110,43 @@ describe('store-limits', () => {
       )
     await expect.poll(() => ask(51n)).toBe('BudgetExceededError')
     expect(await ask(50n)).toBe('granted')
+  })
+
+  it('settles what has ended with the next claim, and again where that was not answered', async () => {
+    const { limits, store } = await start([
+      { name: 'one', per: 'cluster', concurrentRequests: 1, usdPerMonth: 0.000_001 },
+    ])
+    const first = await limits.reserve(scope, estimate, signal)
+    first.settle(NO_USAGE, 900n)
+    // Its place is free for whoever asks next here.
+    const second = await limits.reserve(scope, estimate, signal)
+    expect(store.along.map(({ length }) => length)).toEqual([0, 1])
+    second.settle(NO_USAGE, 100n)
+    store.away = true
+    await expect(limits.reserve(scope, estimate, signal)).rejects.toThrow('Limits cannot be')
+    store.away = false
+    const isSpent = async (): Promise<boolean> => {
+      const error = await limits.reserve(scope, estimate, signal).catch((thrown: Error) => thrown)
+      return error instanceof Error && error.name === 'BudgetExceededError'
+    }
+    await expect.poll(isSpent, { timeout: 30_000 }).toBe(true)
+    expect(new Set([...store.along, ...store.settled].flat()).size).toBe(2)
+  })
+
+  it('has nothing to settle where only requests are limited', async () => {
+    const { limits, store } = await start([
+      { name: 'rate', per: 'cluster', requestsPerMinute: 3 },
+      { name: 'other', per: 'project', requestsPerMinute: 100 },
+    ])
+    for (let n = 0; n < 3; n += 1) {
+      const reservation = await limits.reserve(scope, estimate, signal)
+      expect(reservation.headers['x-ratelimit-remaining-requests']).toBe(String(2 - n))
+      if (n === 0) reservation.settle(NO_USAGE, 5n)
+      else reservation.release()
+    }
+    await expect(limits.reserve(scope, estimate, signal)).rejects.toThrow('Too many requests')
+    await limits.stop()
+    expect([...store.along, ...store.settled].flat()).toEqual([])
   })
 
   it('gives back what was reserved for a caller who has left', async () => {
