@@ -44,7 +44,7 @@ export async function mcpRoutes(app: FastifyInstance, options: McpRoutesOptions)
     bodyLimit: MESSAGE_BYTES_MAX,
   }
   app.post(MCP_PATH, post, (request, reply) => serve(options, request, reply))
-  const others = ['GET', 'DELETE']
+  const others = ['GET', 'DELETE', 'PUT', 'PATCH', 'OPTIONS']
   app.route({
     method: others,
     url: MCP_PATH,

@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
+import { getDefaultEnvironment, StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { Client as OlderClient } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as OlderTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import type { Transport as OlderTransportType } from '@modelcontextprotocol/sdk/shared/transport.js'
@@ -13,7 +15,8 @@ import { until } from '../helpers/mesh.ts'
 
 const INFO = { name: 'tour', version: '1' }
 const TOOLSETS = 'default,jobs,admin'
-const CLI = join(import.meta.dirname, '..', '..', 'cli', 'main.ts')
+const ROOT = join(import.meta.dirname, '..', '..')
+const CLI = join(ROOT, 'cli', 'main.ts')
 
 /** What the tour needs of a client, whichever it is. */
 interface Tourist {
@@ -149,6 +152,50 @@ describe.each(Object.keys(CLIENTS))('mcp: the tour of %s', (name) => {
         return items.length === 1
       }, 'the audit row')
     } finally {
+      await tourist.close()
+    }
+  })
+})
+
+/** The servers of the configuration files that the documentation shows, for this cluster. */
+async function documentedServers(): Promise<Documented[]> {
+  const text = await readFile(join(ROOT, 'docs', 'MCP.md'), 'utf8')
+  const blocks = [...text.matchAll(/```json\n(\{[^`]*?"bzzz": \{[^`]*?)```/g)].map(([, json]) =>
+    json!
+      .replaceAll('http://127.0.0.1:3001', cluster.state.endpoints.functions['mcp']!)
+      .replaceAll(/\$\{(BZZZ_TOKEN|input:bzzz)\}/g, cluster.token)
+      .replaceAll('/srv/bzzz/.bzzz/ada.token', join(cluster.dataDir, 'config', 'admin.token'))
+      .replaceAll('/srv/bzzz', ROOT),
+  )
+  return blocks.map((block) => {
+    const { mcpServers, servers } = JSON.parse(block) as Record<string, { bzzz: Documented }>
+    return (mcpServers ?? servers)!.bzzz
+  })
+}
+
+interface Documented {
+  url?: string
+  headers?: Record<string, string>
+  command?: string
+  args?: string[]
+  env?: Record<string, string>
+}
+
+describe('mcp: the configuration files of the documentation', () => {
+  it('connect a client as they stand, wherever it starts a command', async () => {
+    const documented = await documentedServers()
+    expect(documented.map(({ command }) => command)).toEqual([undefined, undefined, 'npx'])
+    for (const server of documented) {
+      const transport = server.command
+        ? new StdioClientTransport({
+            ...{ command: server.command, args: server.args!, cwd: tmpdir() },
+            env: { ...getDefaultEnvironment(), ...server.env },
+          })
+        : new StreamableHTTPClientTransport(new URL(server.url!), {
+            requestInit: { headers: server.headers! },
+          })
+      const tourist = await present(transport)
+      expect(await tourist.call('mesh_whoami', {})).toMatchObject({ subject: 'admin' })
       await tourist.close()
     }
   })

@@ -1,13 +1,22 @@
+import { PAGE_SIZE_MAX } from '../../../shared/limits.ts'
 import type { RecordJSON } from '../../../shared/record/record.ts'
-import { COMPLETIONS_MAX } from '../constants.ts'
 import { callOptions } from '../services.ts'
 import type { AgentJSON } from '../tools/agents.ts'
 import type { Completer } from './resource.ts'
 
+/** More than are shown, as what does not begin with what was typed is left out. */
+const LIMIT = String(PAGE_SIZE_MAX)
+
+/** Behind everything that comes before what begins with this, so that a page begins with it. */
+function before(typed: string): string {
+  const last = typed.charCodeAt(typed.length - 1)
+  return last > 0 ? `${typed.slice(0, -1)}${String.fromCharCode(last - 1)}\uffff` : ''
+}
+
 /** Agents that are alive, by the beginning of NAME@PROJECT. */
 export const completeAgent: Completer = async (typed, call) => {
   if (!call.caller.claims.scopes.includes('agent:read')) return []
-  const query = new URLSearchParams({ limit: String(COMPLETIONS_MAX) })
+  const query = new URLSearchParams({ limit: LIMIT, after: before(typed) })
   const { agents } = await call.services.daemon.call<{ agents: AgentJSON[] }>({
     ...callOptions(call),
     method: 'GET',
@@ -24,9 +33,8 @@ export const completeName: Completer = async (typed, call) => {
   const begun = typed.startsWith(SCHEME) ? typed : SCHEME + typed
   const query = new URLSearchParams({
     pattern: `${SCHEME}*:*@*:*/`,
-    limit: String(COMPLETIONS_MAX),
-    // Everything that begins with it comes after it; only the name itself would be left out.
-    after: typed === '' ? '' : begun.slice(0, -1),
+    limit: LIMIT,
+    after: before(begun),
   })
   const { records } = await call.services.daemon.call<{ records: RecordJSON[] }>({
     ...callOptions(call),
@@ -48,7 +56,7 @@ export const completeThread: Completer = async (typed, call) => {
   if (!claims.scopes.includes('thread:read') || !call.services.threads) return []
   const { threads } = await call.services.threads.list({
     projects: claims.projects,
-    limit: COMPLETIONS_MAX,
+    limit: PAGE_SIZE_MAX,
   })
   const begun = typed.startsWith(SCHEME) ? typed.slice(SCHEME.length) : typed
   const names = threads.map(({ address }) => address.slice(SCHEME.length))

@@ -144,7 +144,7 @@ export class Calls {
         const call = this.#call(exchange, context)
         const all = (await completer?.(argument.value, call)) ?? []
         const values = all.slice(0, COMPLETIONS_MAX)
-        return { completion: { values, total: all.length, hasMore: all.length > values.length } }
+        return { completion: { values, hasMore: all.length > values.length } }
       }),
     )
   }

@@ -1,8 +1,10 @@
 import { z } from 'zod'
 
+import { QueueUnavailableError } from '../../../shared/errors.ts'
+import { CALLS_TOPIC } from '../../../shared/queue/names.ts'
 import { INLINE_BYTES_MAX, RESULT_CHARS_MAX } from '../constants.ts'
 import { locate, contentAddress } from '../content/content.ts'
-import { callOptions } from '../services.ts'
+import { callOptions, type Call } from '../services.ts'
 import { addressField, EXAMPLE_HASH } from './fields.ts'
 import { defineTool, TOOLSETS } from './tool.ts'
 
@@ -80,7 +82,8 @@ export const meshStatus = defineTool({
   title: 'Status of the mesh',
   description:
     'How the cluster is, as the node sees it that answers: peers in reach, blobs kept, copies ' +
-    'still owed, agents known. A moment’s picture. Use it before large work and after failures.',
+    'still owed, agents known, calls that wait. A moment’s picture. Use it before large work ' +
+    'and after failures.',
   toolsets: ['default'],
   scope: 'mesh:read',
   kind: 'read',
@@ -98,6 +101,10 @@ export const meshStatus = defineTool({
     addresses: z.int(),
     under_replicated: z.int().describe('Blobs with fewer copies than they should have'),
     agents: z.int(),
+    queue_depth: z
+      .int()
+      .nullable()
+      .describe('Calls of functions that wait; null where the queue does not answer'),
   }),
   example: {
     arguments: {},
@@ -114,6 +121,7 @@ export const meshStatus = defineTool({
       addresses: 310,
       under_replicated: 0,
       agents: 4,
+      queue_depth: 0,
     },
   },
   async run(_args, call) {
@@ -122,7 +130,7 @@ export const meshStatus = defineTool({
   },
 })
 
-export async function readStatus(call: Parameters<typeof callOptions>[0]) {
+export async function readStatus(call: Call) {
   const { daemon } = call.services
   const path = '/v1/status'
   const status = await daemon.call<NodeStatus>({ ...callOptions(call), method: 'GET', path })
@@ -140,6 +148,18 @@ export async function readStatus(call: Parameters<typeof callOptions>[0]) {
     addresses: records.addresses,
     under_replicated: replication.underReplicated,
     agents: agents.known,
+    queue_depth: await queueDepth(call),
+  }
+}
+
+/** A status without it is better than none. */
+async function queueDepth({ services }: Call): Promise<number | null> {
+  try {
+    const counts = await services.queue?.counts(CALLS_TOPIC)
+    return counts ? counts.waiting : null
+  } catch (error) {
+    if (error instanceof QueueUnavailableError) return null
+    throw error
   }
 }
 

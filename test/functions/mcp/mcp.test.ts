@@ -137,7 +137,11 @@ describe('mcp: the main job', () => {
   })
 
   it('tells of the mesh and of the caller', async () => {
-    expect(await found('mesh_status')).toMatchObject({ partition: 'none', writable: true })
+    expect(await found('mesh_status')).toMatchObject({
+      ...{ partition: 'none', writable: true },
+      // It was given no queue.
+      queue_depth: null,
+    })
     const who = await found('mesh_whoami')
     expect(who).toMatchObject({ subject: 'ada', role: 'agent' })
     expect(who['tools']).toEqual(await namesOf(''))
@@ -295,7 +299,7 @@ describe('mcp: resources and prompts', () => {
 
 describe('mcp: at the door', () => {
   it('answers 405 to anything but POST', async () => {
-    for (const method of ['GET', 'DELETE']) {
+    for (const method of ['GET', 'DELETE', 'PUT', 'OPTIONS']) {
       const answer = await fetch(mcp.url, { method })
       expect(answer.status).toBe(405)
       expect(answer.headers.get('allow')).toBe('POST')

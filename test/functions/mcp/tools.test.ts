@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
 import { RESULT_CHARS_MAX } from '../../../functions/mcp/constants.ts'
+import { completeAgent } from '../../../functions/mcp/resources/completions.ts'
 import { toCall, type Exchange } from '../../../functions/mcp/server/exchange.ts'
 import type { Call } from '../../../functions/mcp/services.ts'
 import { nodeRemove } from '../../../functions/mcp/tools/admin.ts'
@@ -123,6 +124,26 @@ describe('nodes', () => {
     expect(asked.filter((path) => path.endsWith('/remove'))).toEqual([])
     await remove('a')
     expect(asked.at(-1)).toBe('/v1/nodes/a/remove')
+  })
+})
+
+describe('completions', () => {
+  it('find what begins with what was typed, however much comes before it', async () => {
+    const ids = Array.from({ length: 2_000 }, (_, index) => `agent-${1_000 + index}@apollo`)
+    ids.push('agent-b@apollo', 'agent-c@apollo')
+    // As the daemon pages: in their order, behind `after`.
+    const daemon = {
+      call: async ({ path }: { path: string }) => {
+        const query = new URL(path, 'http://daemon').searchParams
+        const left = ids.filter((id) => id > query.get('after')!)
+        return { agents: left.slice(0, Number(query.get('limit'))).map((agent) => ({ agent })) }
+      },
+    }
+    const call = createCall({ daemon })
+    call.caller.claims = { ...call.caller.claims, scopes: ['agent:read'] }
+    expect(await completeAgent('agent-b', call)).toEqual(['agent-b@apollo'])
+    expect(await completeAgent('agent-29', call)).toHaveLength(100)
+    expect(await completeAgent('', call)).toContain('agent-1000@apollo')
   })
 })
 
