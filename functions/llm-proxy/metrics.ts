@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from '../../shared/metrics/metrics.ts'
-import type { ModelUsage } from './usage/model-usage.ts'
+import type { ModelUsage } from '../../shared/llm/model-usage.ts'
 import type { Upstream } from './upstreams/upstream.ts'
 
 /** Seconds; what the proxy adds lies between 0.1 ms and the 50 ms of a machine without air. */

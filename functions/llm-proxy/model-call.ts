@@ -17,7 +17,7 @@ import { Relay } from './forward/relay.ts'
 import type { CallOutcome } from './metrics.ts'
 import { toOpenAIError } from './openai-error.ts'
 import type { Route } from './upstreams/router.ts'
-import { NO_USAGE, type ModelUsage } from './usage/model-usage.ts'
+import { NO_USAGE, type ModelUsage } from '../../shared/llm/model-usage.ts'
 
 export interface ModelCallInit {
   endpoint: Endpoint

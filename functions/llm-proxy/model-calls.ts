@@ -15,7 +15,7 @@ import type { CallMetrics } from './metrics.ts'
 import { ModelCall } from './model-call.ts'
 import type { ThreadAppender } from './thread/thread-appender.ts'
 import type { Route, Router } from './upstreams/router.ts'
-import { NO_USAGE } from './usage/model-usage.ts'
+import { NO_USAGE, type ModelUsage } from '../../shared/llm/model-usage.ts'
 
 /** Set aside for an answer whose length the caller does not bound. */
 const OUTPUT_TOKENS_DEFAULT = 2048
@@ -205,7 +205,7 @@ export class ModelCalls {
   #settle(call: ModelCall, reservation: Reservation | null): void {
     const { metrics } = this.#components
     const { usage, isBilled, init } = call
-    const { cost, pricedAs } = this.#costOf(call)
+    const { cost, pricedAs } = this.#costOf(call, usage)
     if (isBilled) reservation?.settle(usage, cost?.nanoUsd ?? 0n)
     else reservation?.release()
     call.record(usage, cost, pricedAs)
@@ -227,12 +227,12 @@ export class ModelCalls {
   }
 
   /** By the first of the model's names that has a price. */
-  #costOf(call: ModelCall): { cost: Cost | null; pricedAs: string | null } {
+  #costOf(call: ModelCall, usage: ModelUsage): { cost: Cost | null; pricedAs: string | null } {
     const { prices } = this.#components
     const isPriced = prices && call.isBilled && call.init.model !== null
     let cost: Cost | null = null
     for (const name of isPriced ? call.modelNames : []) {
-      cost = prices!.cost(name, call.usage, call.upstream)
+      cost = prices!.cost(name, usage, call.upstream)
       if (cost.priced) return { cost, pricedAs: name }
     }
     return { cost, pricedAs: null }

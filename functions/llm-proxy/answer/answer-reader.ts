@@ -1,7 +1,7 @@
 import { FIELD_BYTES_MAX } from '../constants.ts'
 import type { AnswerKind } from '../endpoints.ts'
 import { JSONFields } from '../../../shared/json/json-fields.ts'
-import type { ModelUsage } from '../usage/model-usage.ts'
+import type { ModelUsage } from '../../../shared/llm/model-usage.ts'
 import { EventReader } from './event-reader.ts'
 import { readUsage } from './usage.ts'
 

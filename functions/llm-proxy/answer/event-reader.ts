@@ -1,6 +1,6 @@
 import { EVENT_BYTES_MAX, HELD_BYTES_MAX } from '../constants.ts'
 import type { AnswerKind } from '../endpoints.ts'
-import type { ModelUsage } from '../usage/model-usage.ts'
+import type { ModelUsage } from '../../../shared/llm/model-usage.ts'
 import type { AnswerReader } from './answer-reader.ts'
 import { readUsage } from './usage.ts'
 

@@ -1,4 +1,4 @@
-import { NO_USAGE, type ModelUsage } from '../usage/model-usage.ts'
+import { NO_USAGE, type ModelUsage } from '../../../shared/llm/model-usage.ts'
 
 /** The same four letters a token as for requests; see body/model-request.ts. */
 const BYTES_PER_TOKEN = 4

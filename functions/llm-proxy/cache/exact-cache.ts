@@ -4,6 +4,14 @@ import { hashBytes } from '../../../shared/blob/hash.ts'
 import { Counter, Gauge, type Registry } from '../../../shared/metrics/metrics.ts'
 import type { UpstreamsConfig } from '../upstreams/upstream-config.ts'
 
+declare global {
+  /** As Node has it; TypeScript does not know yet. */
+  interface JSON {
+    rawJSON(text: string): object
+    isRawJSON(value: object): boolean
+  }
+}
+
 /** A longer answer would push out a hundred others. */
 export const CACHED_BYTES_MAX = 4 * 1024 * 1024
 
@@ -89,14 +97,23 @@ export class ExactCache {
 /** Null for what is nested too deep, or is no JSON. */
 function canonical(bytes: Buffer): string | null {
   try {
-    return JSON.stringify(JSON.parse(bytes.toString()), (_key, value: unknown) => sorted(value))
+    const request: unknown = JSON.parse(bytes.toString(), exactly)
+    return JSON.stringify(request, (_key, value: unknown) => sorted(value))
   } catch {
     return null
   }
 }
 
+/** A number that JavaScript would change stays as written: two long seeds are not the same. */
+function exactly(_key: string, value: unknown, context?: { source?: string }): unknown {
+  const source = context?.source
+  if (typeof value !== 'number' || source === undefined || String(value) === source) return value
+  return JSON.rawJSON(source)
+}
+
 function sorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  if (JSON.isRawJSON(value)) return value
   return Object.fromEntries(
     Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : Number(a > b))),
   )

@@ -1,7 +1,7 @@
 import { startAll, stopAll } from '../../../shared/lifecycle.ts'
 import type { Logger } from '../../../shared/log/log.ts'
 import { Counter, Gauge, type Registry } from '../../../shared/metrics/metrics.ts'
-import { NO_USAGE } from '../usage/model-usage.ts'
+import { NO_USAGE } from '../../../shared/llm/model-usage.ts'
 import type { UsageLog } from '../usage/usage-log.ts'
 import { Batches, type Batch } from './batches.ts'
 import { ExchangeWriter, type ExchangeWriterComponents, type Kept } from './exchange-writer.ts'

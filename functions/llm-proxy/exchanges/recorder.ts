@@ -1,7 +1,7 @@
 import type { Startable } from '../../../shared/lifecycle.ts'
 import type { Cost } from '../cost/prices.ts'
 import type { CallScope } from '../limits/limits.ts'
-import type { ModelUsage } from '../usage/model-usage.ts'
+import type { ModelUsage } from '../../../shared/llm/model-usage.ts'
 
 /** `metadata`: the exchange record without the two bodies. */
 export type RecordingMode = 'off' | 'metadata' | 'full'

@@ -1,5 +1,5 @@
 import type { Startable } from '../../../shared/lifecycle.ts'
-import type { ModelUsage } from '../usage/model-usage.ts'
+import type { ModelUsage } from '../../../shared/llm/model-usage.ts'
 
 /** Whose call it is: what rules are matched against and usage is counted under. */
 export interface CallScope {

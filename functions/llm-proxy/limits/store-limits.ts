@@ -8,7 +8,7 @@ import {
 import { startAll, stopAll } from '../../../shared/lifecycle.ts'
 import type { Logger } from '../../../shared/log/log.ts'
 import { Counter, type Registry } from '../../../shared/metrics/metrics.ts'
-import { totalTokens, type ModelUsage } from '../usage/model-usage.ts'
+import { totalTokens, type ModelUsage } from '../../../shared/llm/model-usage.ts'
 import { Batcher } from './batcher.ts'
 import {
   AWAY_PAUSE_MS,

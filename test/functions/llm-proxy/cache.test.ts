@@ -88,6 +88,16 @@ describe('llm-proxy: the exact cache', () => {
     expect(cacheOf(await ask(body, headers))).toBe('hit')
   })
 
+  it('takes no number for another that is nearly the same', async () => {
+    const { messages } = fresh()
+    const seeded = (seed: string) =>
+      ask(`{"model":"m","seed":${seed},"messages":${JSON.stringify(messages)}}`)
+    for (const seed of ['12345678901234567890', '12345678901234567891', '0.1', '7']) {
+      expect(cacheOf(await seeded(seed)), seed).toBe('miss')
+      expect(cacheOf(await seeded(seed)), seed).toBe('hit')
+    }
+  })
+
   it('keeps neither failures nor what broke off', async () => {
     const body = fresh({ stream: true })
     mock.next(failure(400), resetInside(chatEvents().slice(0, 3)))

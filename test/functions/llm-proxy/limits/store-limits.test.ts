@@ -4,7 +4,7 @@ import type { CallEstimate } from '../../../../functions/llm-proxy/limits/limits
 import { MemoryLimitStore } from '../../../../functions/llm-proxy/limits/memory-store.ts'
 import { parseRules } from '../../../../functions/llm-proxy/limits/rules.ts'
 import { StoreLimits } from '../../../../functions/llm-proxy/limits/store-limits.ts'
-import { NO_USAGE } from '../../../../functions/llm-proxy/usage/model-usage.ts'
+import { NO_USAGE } from '../../../../shared/llm/model-usage.ts'
 import { toWireError } from '../../../../shared/http/wire-error.ts'
 import { createSilentLogger } from '../../../../shared/log/log.ts'
 import { Registry } from '../../../../shared/metrics/metrics.ts'
