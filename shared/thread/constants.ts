@@ -33,7 +33,10 @@ export const COMMIT_BYTES_MAX = 8 * 1024 * KiB
 export const WAITING_APPENDS_MAX = 4_096
 
 /** A version is worth this wait for the calls of those who were just answered. */
-export const GATHER_MS_MAX = 2
+export const GATHER_MS_MAX = 4
+
+/** With so many waiting, a version is full enough to be on its way while the index follows. */
+export const GATHER_CALLS_MAX = 64
 
 /** Longest time for one version: the blobs and the record on a quorum of busy disks. */
 export const COMMIT_TIMEOUT_MS = 60_000

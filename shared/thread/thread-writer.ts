@@ -7,6 +7,7 @@ import { isConflict, type CatchUp, type CaughtUp } from './catch-up.ts'
 import {
   COMMIT_ATTEMPTS_MAX,
   COMMIT_TIMEOUT_MS,
+  GATHER_CALLS_MAX,
   GATHER_MS_MAX,
   HEAD_FRESH_MS,
 } from './constants.ts'
@@ -61,6 +62,7 @@ export class ThreadWriter {
   #known: Known | undefined
   #indexing: Promise<void> = Promise.resolve()
   #isRunning = false
+  #onCall: () => void = () => undefined
 
   constructor(components: ThreadWriterComponents, init: { address: string }) {
     this.#components = components
@@ -70,6 +72,7 @@ export class ThreadWriter {
   append(call: Omit<WaitingAppend, 'resolve' | 'reject'>): Promise<Appended> {
     return new Promise((resolve, reject) => {
       this.#queue.add({ ...call, resolve, reject })
+      this.#onCall()
       if (!this.#isRunning) void this.#run()
     })
   }
@@ -82,21 +85,27 @@ export class ThreadWriter {
     while (this.#queue.length > 0) {
       const calls = this.#queue.take()
       if (calls.length > 0) await this.#commit(calls)
-      if (this.#queue.length >= calls.length) continue
-      // Who is answered by the index transaction soon has more to say, and that goes together.
+      const writers = calls.length + this.#queue.length
+      if (this.#queue.length >= GATHER_CALLS_MAX) continue
+      // Who is answered by the index transaction soon has more to say, and that goes together with
+      // what waits already: a version costs the same for one message and for many.
       await this.#indexing
-      if (calls.length > 1) await this.#gather(calls.length)
+      if (writers > 1) await this.#gather(writers)
     }
     this.#isRunning = false
   }
 
-  /**
-   * Waits a moment for as many as wrote the last version: they were answered together, and come
-   * back one by one.
-   */
-  async #gather(calls: number): Promise<void> {
-    const untilMs = performance.now() + GATHER_MS_MAX
-    while (this.#queue.length < calls && performance.now() < untilMs) await nextTurn()
+  /** Waits a moment for all who write here now: who was answered together comes back one by one. */
+  async #gather(writers: number): Promise<void> {
+    if (this.#queue.length >= writers) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, GATHER_MS_MAX)
+    this.#onCall = () => {
+      if (this.#queue.length >= writers) resolve()
+    }
+    await promise
+    clearTimeout(timer)
+    this.#onCall = () => undefined
   }
 
   /** Sees to it that everybody is answered, whatever happens. */
@@ -280,10 +289,6 @@ export class ThreadWriter {
       if (known.version <= version) this.#unindexed.delete(key)
     }
   }
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function headOf(
