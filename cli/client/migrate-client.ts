@@ -1,3 +1,4 @@
+import type { ImportChunk, ImportQuarantine } from '../../shared/v1/import-parts.ts'
 import type { CommandHost } from '../host.ts'
 import { findConnection } from './connection.ts'
 import { callJSON } from './http.ts'
@@ -20,19 +21,6 @@ export interface ImportJSON {
   problem: string | null
 }
 
-export interface ChunkJSON {
-  /** Which of the logs. */
-  log: number
-  author: string
-  genesis: string
-  chunk: number
-  start: number
-  entries: number
-  previous: string
-  head: string
-  blob: string
-}
-
 export interface UndoJSON {
   done: boolean
   entries: number
@@ -46,14 +34,14 @@ export interface MigrateClient {
   list(): Promise<ImportJSON[]>
   get(id: string): Promise<ImportJSON>
   register(row: { id: string; files: string[]; hosts: object }): Promise<ImportJSON>
-  addChunks(id: string, chunks: readonly ChunkJSON[]): Promise<void>
-  addQuarantine(id: string, items: readonly object[]): Promise<void>
+  addChunks(id: string, chunks: readonly ImportChunk[]): Promise<void>
+  addQuarantine(id: string, items: readonly ImportQuarantine[]): Promise<void>
   start(id: string): Promise<ImportJSON>
   undo(id: string): Promise<UndoJSON>
-  chunks(id: string, after: number): Promise<{ chunks: ChunkJSON[]; next: number | null }>
+  chunks(id: string, after: number): Promise<{ chunks: ImportChunk[]; next: number | null }>
   entries(
     id: string,
-    chunk: Pick<ChunkJSON, 'log' | 'author' | 'genesis' | 'chunk'>,
+    chunk: Pick<ImportChunk, 'log' | 'author' | 'genesis' | 'chunk'>,
   ): Promise<{ position: number; hash: string; blob: string }[]>
 }
 

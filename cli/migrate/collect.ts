@@ -1,31 +1,20 @@
 import { createReadStream } from 'node:fs'
 
 import { createHasher, hashBytes } from '../../shared/blob/hash.ts'
+import type { ImportChunk, ImportQuarantine } from '../../shared/v1/import-parts.ts'
 import { ImportReader, type Quarantined } from '../../shared/v1/import-reader.ts'
 import type { ImportCounts } from '../../shared/v1/import-summary.ts'
 import { withLogs, type LogSource } from '../../shared/v1/log-source.ts'
-import type { ChunkJSON } from '../client/migrate-client.ts'
 import type { CommandHost } from '../host.ts'
 import { createEntriesBar } from './entries-bar.ts'
-
-export interface QuarantineJSON {
-  file: string
-  offset: number
-  author: string | null
-  position: number
-  records: number
-  reason: string
-  blob: string
-  sizeBytes: number
-}
 
 /** Everything an import is made of, but for its bytes. */
 export interface Collected {
   /** The same logs are the same import, wherever they lie. */
   id: string
   files: string[]
-  chunks: ChunkJSON[]
-  quarantine: QuarantineJSON[]
+  chunks: ImportChunk[]
+  quarantine: ImportQuarantine[]
   counts: ImportCounts
 }
 
@@ -47,8 +36,8 @@ export async function collect(
 ): Promise<Collected> {
   const reader = new ImportReader()
   const files: string[] = []
-  const chunks: ChunkJSON[] = []
-  const quarantine: QuarantineJSON[] = []
+  const chunks: ImportChunk[] = []
+  const quarantine: ImportQuarantine[] = []
   const bar = createEntriesBar(host.stderr, label)
   try {
     await withLogs(paths, async (sources) => {
@@ -86,7 +75,7 @@ async function setAside(
   file: string,
   { body, sizeBytes, ...rest }: Quarantined,
   uploader: Uploader | null,
-): Promise<QuarantineJSON> {
+): Promise<ImportQuarantine> {
   if (body !== null) {
     await uploader?.put(body)
     return { file, ...rest, sizeBytes, blob: hashBytes(body) }

@@ -7,8 +7,12 @@ export interface EntriesBar {
   stop(): void
 }
 
-/** Entries done, their rate and the time left, on a terminal only. */
-export function createEntriesBar(output: Output, label: string): EntriesBar {
+/** Entries done, their rate and the time left, on a terminal only; some may be done already. */
+export function createEntriesBar(
+  output: Output,
+  label: string,
+  already: { entries: number; fraction: number } = { entries: 0, fraction: 0 },
+): EntriesBar {
   if (output.isTTY !== true) return { update: () => undefined, stop: () => undefined }
   const startedAt = performance.now()
   const bar = new cliProgress.SingleBar({
@@ -21,8 +25,9 @@ export function createEntriesBar(output: Output, label: string): EntriesBar {
   return {
     update: (entries, fraction) => {
       const seconds = Math.max((performance.now() - startedAt) / 1000, 0.001)
-      const rate = Math.round(entries / seconds)
-      const left = fraction > 0 ? `${Math.ceil(seconds / fraction - seconds)} s left` : ''
+      const rate = Math.round((entries - already.entries) / seconds)
+      const gained = fraction - already.fraction
+      const left = gained > 0 ? `${Math.ceil((seconds / gained) * (1 - fraction))} s left` : ''
       bar.update(Math.min(fraction, 1), { entries, rate, left })
     },
     stop: () => bar.stop(),

@@ -13,9 +13,10 @@ import {
   RemoteError,
 } from '../../shared/errors.ts'
 import { concurrently } from '../../shared/thread/concurrently.ts'
+import type { ImportChunk } from '../../shared/v1/import-parts.ts'
 import { followChunk, type StoredEntry } from '../../shared/v1/stored-chunk.ts'
 import { findConnection } from '../client/connection.ts'
-import { findMigrate, type ChunkJSON, type UndoJSON } from '../client/migrate-client.ts'
+import { findMigrate, type UndoJSON } from '../client/migrate-client.ts'
 import type { CommandHost } from '../host.ts'
 import { collect } from './collect.ts'
 import { describeImport, describeImports } from './import-text.ts'
@@ -99,7 +100,7 @@ export async function exportImport(
 ): Promise<void> {
   const client = await findMigrate(host, options)
   const id = await importId(host, paths)
-  const chains = new Map<string, ChunkJSON[]>()
+  const chains = new Map<string, ImportChunk[]>()
   for (let after: number | null = 0; after !== null;) {
     const page = await client.chunks(id, after)
     for (const chunk of page.chunks) {

@@ -1,12 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { ImportStateError, LogBrokenError } from '../../shared/errors.ts'
-import { holds, verifyLog, type Expectation } from '../../shared/v1/chain-report.ts'
+import {
+  unmetBy,
+  verifyLog,
+  type ChainReport,
+  type Expectation,
+} from '../../shared/v1/chain-report.ts'
 import { withLogs } from '../../shared/v1/log-source.ts'
 import { findMigrate, type ImportJSON, type MigrateClient } from '../client/migrate-client.ts'
 import type { CommandHost } from '../host.ts'
 import { collect } from './collect.ts'
-import { createEntriesBar } from './entries-bar.ts'
+import { createEntriesBar, type EntriesBar } from './entries-bar.ts'
 import { readHosts } from './hosts.ts'
 import { describeImport } from './import-text.ts'
 import { refuseProblems } from './plan.ts'
@@ -73,18 +78,17 @@ async function checkFirst(
   }
   if (trustedHeads.length === 0 && expectLength === undefined) return
   const expected: Expectation = { trustedHeads, length: expectLength ?? null }
+  const reports: ChainReport[] = []
   await withLogs(paths, async (sources) => {
-    for (const source of sources) {
-      const reports = await verifyLog(source, expected, host.signal)
-      const bad = reports.find((report) => !holds(report))
-      if (bad) throw new LogBrokenError(`The chain of ${bad.author} in ${bad.file} does not hold.`)
-    }
+    for (const source of sources) reports.push(...(await verifyLog(source, expected, host.signal)))
   })
+  const unmet = unmetBy(reports, expected)
+  if (unmet !== null) throw new LogBrokenError(unmet)
 }
 
 /** Until it is done. @throws ImportStateError when its jobs have failed for good */
 async function follow(host: CommandHost, client: MigrateClient, id: string): Promise<ImportJSON> {
-  const bar = createEntriesBar(host.stderr, 'importing')
+  let bar: EntriesBar | null = null
   try {
     for (;;) {
       const state = await client.get(id)
@@ -93,16 +97,21 @@ async function follow(host: CommandHost, client: MigrateClient, id: string): Pro
         throw new ImportStateError(`The import ${id} stopped: ${state.problem}`)
       }
       if (state.state !== 'running') throw new ImportStateError(`The import is ${state.state}.`)
-      const { entries, threads } = state
-      // Three passes over the entries: stored, in threads, verified.
-      const inThreads = threads.total > 0 ? (entries.total * threads.done) / threads.total : 0
-      const fraction = (entries.done + inThreads + entries.verified) / (3 * entries.total || 1)
-      bar.update(entries.done, fraction)
+      const done = progressOf(state)
+      bar ??= createEntriesBar(host.stderr, 'importing', done)
+      bar.update(done.entries, done.fraction)
       await sleep(POLL_MS, undefined, { signal: host.signal })
     }
   } finally {
-    bar.stop()
+    bar?.stop()
   }
+}
+
+/** Three passes over the entries, stored, in threads, verified: a third of an entry with each. */
+function progressOf({ entries, threads }: ImportJSON): { entries: number; fraction: number } {
+  const inThreads = threads.total > 0 ? (entries.total * threads.done) / threads.total : 0
+  const done = (entries.done + inThreads + entries.verified) / 3
+  return { entries: Math.floor(done), fraction: done / (entries.total || 1) }
 }
 
 function pages<T>(items: readonly T[]): T[][] {

@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import type { BzzzDatabase } from '../../shared/db/database.ts'
 import type { V1ImportState } from '../../shared/db/schema.ts'
 import { ImportNotFoundError, ImportStateError } from '../../shared/errors.ts'
+import type { ImportChunk, ImportQuarantine } from '../../shared/v1/import-parts.ts'
 import { CHUNKS_LISTED_MAX, IMPORTS_LISTED_MAX } from './constants.ts'
 
 export interface ImportRow {
@@ -18,32 +19,8 @@ export interface ImportRow {
 }
 
 /** Names a chunk. */
-export interface ChunkName {
+export interface ChunkName extends Pick<ImportChunk, 'log' | 'author' | 'genesis' | 'chunk'> {
   import: string
-  /** Which of its logs. */
-  log: number
-  author: string
-  genesis: string
-  chunk: number
-}
-
-export interface NewChunk extends Omit<ChunkName, 'import'> {
-  start: number
-  entries: number
-  previous: string
-  head: string
-  blob: string
-}
-
-export interface NewQuarantine {
-  file: string
-  offset: number
-  author: string | null
-  position: number
-  records: number
-  reason: string
-  blob: string
-  sizeBytes: number
 }
 
 /** How far an import is. */
@@ -53,6 +30,8 @@ export interface ImportProgress {
   threads: { total: number; done: number }
   quarantined: { records: number; segments: number }
 }
+
+const BEGUN_ANEW = { created_at: sql<Date>`now()`, finished_at: null, job: null, report: null }
 
 /** Imports and their checkpoints in Postgres. */
 export class ImportStore {
@@ -77,7 +56,7 @@ export class ImportStore {
       .onConflict((conflict) =>
         conflict
           .column('id')
-          .doUpdateSet({ state: 'registered', ...values, finished_at: null, report: null })
+          .doUpdateSet({ state: 'registered', ...values, ...BEGUN_ANEW, created_by: createdBy })
           .where('v1_imports.state', '=', 'undone'),
       )
       .execute()
@@ -106,7 +85,7 @@ export class ImportStore {
     return rows.map(toImport)
   }
 
-  async addChunks(id: string, chunks: readonly NewChunk[]): Promise<void> {
+  async addChunks(id: string, chunks: readonly ImportChunk[]): Promise<void> {
     if (chunks.length === 0) return
     await this.#db
       .insertInto('v1_chunks')
@@ -115,7 +94,7 @@ export class ImportStore {
       .execute()
   }
 
-  async addQuarantine(id: string, items: readonly NewQuarantine[]): Promise<void> {
+  async addQuarantine(id: string, items: readonly ImportQuarantine[]): Promise<void> {
     if (items.length === 0) return
     await this.#db
       .insertInto('v1_quarantine')

@@ -62,6 +62,16 @@ function reportChain(file: string, chain: Chain, expected: Expectation): ChainRe
   }
 }
 
+/** Why not all that was asked of several logs holds; null where it does. */
+export function unmetBy(reports: readonly ChainReport[], expected: Expectation): string | null {
+  const bad = reports.filter((report) => !holds(report)).length
+  if (bad > 0) return `${bad} of ${reports.length} chains do not hold.`
+  if (reports.length === 0 && (expected.length ?? 0) > 0) return 'There are no entries.'
+  const heads = new Set(reports.map(({ headHash }) => headHash))
+  const missing = expected.trustedHeads.find((head) => !heads.has(head))
+  return missing === undefined ? null : `No chain ends with ${missing}.`
+}
+
 /** Whether all that was asked for holds. */
 export function holds(report: ChainReport): boolean {
   const { v1, strict, trustedHead, expectedLength, tree } = report

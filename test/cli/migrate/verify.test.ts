@@ -8,6 +8,8 @@ import { runCli } from '../../../cli/cli.ts'
 import { createCommandHost } from '../../helpers/command-host.ts'
 import { v1Fixture, v1Manifest } from '../../helpers/v1-fixtures.ts'
 
+type Rule = (typeof v1Manifest.corrupt)[number]['strict']
+
 let dir: string
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'bzzz-verify-'))
@@ -50,7 +52,11 @@ describe('bzzz migrate v1 verify', () => {
     const file = v1Fixture(expected.file)
     const { exitCode, out } = await verify('--json', file)
     expect(exitCode).toBe(expected.strict.ok ? 0 : 1)
-    expect(lines(out)).toMatchObject([{ strict: { reason: expected.strict.reason ?? null } }])
+    const rule = ({ ok, first_bad_position: firstBadPosition, reason }: Rule) => {
+      return { ok, firstBadPosition, reason: reason ?? null }
+    }
+    const { v1_VerifyIntegrity: v1, strict } = expected
+    expect(lines(out)).toMatchObject([{ v1: rule(v1), strict: rule(strict) }])
     const { trusted_head_hash: head } = v1Manifest.corrupt_base
     const outside = await verify(file, '--trusted-head', head, '--expect-length', '300')
     expect(outside.exitCode).toBe(1)
