@@ -120,25 +120,28 @@ export class EntryStore {
   }
 }
 
+/** One statement with one array for each column: a chunk may speak of a thousand conversations. */
 async function addConversations(
   transaction: Transaction<Schema>,
   id: string,
   conversations: readonly Conversation[],
 ): Promise<void> {
-  if (conversations.length === 0) return
-  await transaction
-    .insertInto('v1_threads')
-    .values([...conversations])
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
-  await transaction
-    .insertInto('v1_import_threads')
-    .values(conversations.map(({ key }) => ({ import: id, thread: key })))
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+  const column = <K extends keyof Conversation>(key: K) => conversations.map((one) => one[key])
+  const keys = column('key')
+  await sql`
+    insert into v1_threads (key, project, task, path, title, topic)
+    select * from unnest(
+      ${keys}::text[], ${column('project')}::text[], ${column('task')}::text[],
+      ${column('path')}::text[], ${column('title')}::text[], ${column('topic')}::text[])
+    on conflict do nothing
+  `.execute(transaction)
+  await sql`
+    insert into v1_import_threads (import, thread) select ${id}, unnest(${keys}::text[])
+    on conflict do nothing
+  `.execute(transaction)
 }
 
-/** One statement with one array for each column: a thousand rows have too many parameters. */
+/** The same: a thousand rows have too many parameters. */
 async function addEntries(
   transaction: Transaction<Schema>,
   id: string,

@@ -70,19 +70,12 @@ export class ThreadStore {
   }
 
   async setDone(id: string, key: string): Promise<void> {
-    await this.#db.transaction().execute(async (transaction) => {
-      await transaction
-        .updateTable('v1_threads')
-        .set({ is_created: true })
-        .where('key', '=', key)
-        .execute()
-      await transaction
-        .updateTable('v1_import_threads')
-        .set({ done_at: new Date() })
-        .where('import', '=', id)
-        .where('thread', '=', key)
-        .execute()
-    })
+    await sql`
+      with created as (
+        update v1_threads set is_created = true where key = ${key} and not is_created
+      )
+      update v1_import_threads set done_at = now() where import = ${id} and thread = ${key}
+    `.execute(this.#db)
   }
 
   async #rows(

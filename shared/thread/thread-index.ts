@@ -181,6 +181,42 @@ export class ThreadIndex {
     return rows.length > 0
   }
 
+  /**
+   * As `apply` of the first version of a thread that is no fork, in one statement. Undefined where
+   * the index knows the address already, and then nothing was done.
+   */
+  async begin(
+    address: string,
+    { record, version, timestamp, head, messages }: ThreadVersion,
+  ): Promise<IndexedThread | undefined> {
+    const { agent, role, project, task, path } = partsOf(address)
+    const { title = null, createdBy, createdAt, key = null, ends, seq, count } = head
+    const { rows } = await reached(() =>
+      sql<{ id: string }>`
+        with thread as (
+          insert into threads (address, agent, role, project, task, path, version, record, ends,
+            seq, messages, updated_at, title, created_by, created_at, key)
+          values (${address}, ${agent}, ${role}, ${project}, ${task}, ${path}, ${version},
+            ${record}, ${ends}, ${seq}, ${count}, ${new Date(timestamp)}, ${title},
+            ${createdBy}, ${new Date(createdAt)}, ${key})
+          on conflict do nothing returning id
+        ), versions as (
+          insert into thread_versions (record, thread_id, version)
+          select ${record}, id, ${version}::bigint from thread
+        ), added as (
+          insert into thread_messages
+            (thread_id, seq, hash, role, author, created_at, key, body, search)
+          select thread.id, given.* from thread, ${rowsOf(messages)}
+        )
+        select id from thread`.execute(this.#db),
+    )
+    const [row] = rows
+    if (!row) return undefined
+    const named = { title, createdBy, createdAt, key, updatedAt: new Date(timestamp).toISOString() }
+    const place = { version, record, frontier: { ends, seq }, messages: count }
+    return { id: row.id, address, ...named, ...place, from: null, fromId: null }
+  }
+
   /** Forgets a thread, so that it is read from the blobs anew. Forks of it stay forks. */
   async forget(address: string): Promise<void> {
     await reached(() =>
@@ -213,14 +249,18 @@ async function lock(transaction: BzzzDatabase, address: string): Promise<Row> {
 }
 
 async function place(transaction: BzzzDatabase, address: string): Promise<void> {
+  await transaction
+    .insertInto('threads')
+    .values({ address, ...partsOf(address) })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
+function partsOf(address: string) {
   const parts = parseAddress(address)
   if (parts.kind !== 'semantic') throw new NotAThreadError('A thread has a semantic address.')
   const { agent, role = null, project, task = null, path } = parts
-  await transaction
-    .insertInto('threads')
-    .values({ address, agent, role, project, task, path })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
+  return { agent, role, project, task, path }
 }
 
 async function takeIn(

@@ -281,7 +281,8 @@ export class Threads {
       const { record: written } = await this.#daemon.putAddress(address, write, options)
       const { record, version, timestamp } = written
       const added = { record, version, timestamp, head, messages }
-      const thread = await this.#index.apply(address, [added])
+      const begun = head.from ? undefined : await this.#index.begin(address, added)
+      const thread = begun ?? (await this.#index.apply(address, [added]))
       return { thread: thread!, created: true }
     } catch (error) {
       if (!isConflict(error)) throw error
