@@ -5,6 +5,7 @@ import { completeAgent } from '../../../functions/mcp/resources/completions.ts'
 import { toCall, type Exchange } from '../../../functions/mcp/server/exchange.ts'
 import type { Call } from '../../../functions/mcp/services.ts'
 import { nodeRemove } from '../../../functions/mcp/tools/admin.ts'
+import { gcRun } from '../../../functions/mcp/tools/collection.ts'
 import { jobGet, jobList } from '../../../functions/mcp/tools/jobs.ts'
 import { nodeList, type NodeJSON } from '../../../functions/mcp/tools/ops.ts'
 import type { Tool } from '../../../functions/mcp/tools/tool.ts'
@@ -86,6 +87,28 @@ describe('job_list', () => {
     const { result } = await run(jobList, { limit: 50 }, createCall({ queue }))
     expect(result['items']).toHaveLength(50)
     expect(result['next_cursor']).toBe('more')
+  })
+})
+
+describe('gc_run', () => {
+  it('tells of the phases of a dry run, and answers what it found', async () => {
+    const { promise, resolve } = Promise.withResolvers<object>()
+    const daemon = {
+      call: async ({ method, json }: { method: string; json?: object }) => {
+        if (method === 'GET') {
+          resolve({ state: 'ended', phase: 'end', candidates: 3, deleted: 0 })
+          return { state: 'running', phase: 'walk' }
+        }
+        expect(json).toEqual({ dryRun: true, wait: true })
+        return promise
+      },
+    }
+    const told: unknown[] = []
+    const call = createCall({ daemon })
+    call.progress = (...said) => told.push(said)
+    const { result } = await run(gcRun, {}, call)
+    expect(result).toMatchObject({ state: 'ended', candidates: 3 })
+    expect(told).toEqual([[1, 3, 'walk']])
   })
 })
 
