@@ -58,7 +58,7 @@ export class RecordCoordinator {
   async keep(record: AddressRecord): Promise<void> {
     const { store, blobs, onRecord } = this.#components
     await blobs.put(encodeRecord(record))
-    if (store.add(record)) onRecord?.(record)
+    if (await store.addTogether(record)) onRecord?.(record)
   }
 
   /** Brings a record to its holders and counts those that hold it durably. */

@@ -27,6 +27,12 @@ export interface RecordContent {
   sizeBytes: number
 }
 
+interface Waiting {
+  record: AddressRecord
+  resolve: (added: boolean) => void
+  reject: (error: unknown) => void
+}
+
 /** The end of a chain of versions. */
 export interface Tip {
   name: string
@@ -42,6 +48,8 @@ export interface Tip {
 export class RecordStore {
   readonly #db: DatabaseSync
   readonly #names: RecordNames
+  /** As many as there are writes under way. */
+  #waiting: Waiting[] = []
   /** Heads that were asked for: a write asks three times. */
   readonly #heads = new LRUCache<string, AddressRecord>({ max: HEADS_MAX })
   readonly #statements: Record<
@@ -137,29 +145,60 @@ export class RecordStore {
 
   /** Keeps a verified record. False when it was known. */
   add(record: AddressRecord): boolean {
-    const hash = recordHash(record)
+    return this.#addAll([record])[0]!
+  }
+
+  /** As `add`, with all others of the same turn: one transaction and one sync, or none of them. */
+  addTogether(record: AddressRecord): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      if (this.#waiting.push({ record, resolve, reject }) > 1) return
+      setImmediate(() => {
+        const together = this.#waiting
+        this.#waiting = []
+        try {
+          const added = this.#addAll(together.map((each) => each.record))
+          for (const [index, each] of together.entries()) each.resolve(added[index]!)
+        } catch (error) {
+          for (const each of together) each.reject(error)
+        }
+      })
+    })
+  }
+
+  #addAll(records: readonly AddressRecord[]): boolean[] {
     // Looked at first: most are known, and a read is no transaction.
-    if (this.#has(hash)) return false
-    const { address, version, previous, merged = [], timestampMs } = record
-    const parents = [...new Set([...(previous === null ? [] : [previous]), ...merged])]
-    const isEnd = (each: string): boolean => this.#statements.isEnd.get(each, address) !== undefined
+    if (records.every((record) => this.#has(recordHash(record)))) return records.map(() => false)
     this.#db.exec('BEGIN IMMEDIATE')
+    let added: boolean[]
     try {
-      const settled = parents.filter(isEnd).length
-      const bytes = encodeRecord(record)
-      this.#statements.insert.run(address, version, hash, previous, timestampMs, bytes)
-      // A holder that was out of reach for a while may get a version without the one before it.
-      const wanted = parents.filter((each) => merged.includes(each) || !this.#has(each))
-      for (const parent of wanted) this.#statements.merge.run(parent, address)
-      // What was built upon it may have come before it.
-      this.#names.add(record, (isEnd(hash) ? 1 : 0) - settled)
+      added = records.map((record) => this.#insert(record))
       this.#db.exec('COMMIT')
     } catch (error) {
       this.#db.exec('ROLLBACK')
       throw error
     }
-    const head = this.#heads.get(address)
-    if (head && compareRecords(record, head) < 0) this.#heads.set(address, record)
+    for (const record of records) {
+      const head = this.#heads.get(record.address)
+      if (head && compareRecords(record, head) < 0) this.#heads.set(record.address, record)
+    }
+    return added
+  }
+
+  /** Within a transaction. False when it was known. */
+  #insert(record: AddressRecord): boolean {
+    const hash = recordHash(record)
+    if (this.#has(hash)) return false
+    const { address, version, previous, merged = [], timestampMs } = record
+    const parents = [...new Set([...(previous === null ? [] : [previous]), ...merged])]
+    const isEnd = (each: string): boolean => this.#statements.isEnd.get(each, address) !== undefined
+    const settled = parents.filter(isEnd).length
+    const bytes = encodeRecord(record)
+    this.#statements.insert.run(address, version, hash, previous, timestampMs, bytes)
+    // A holder that was out of reach for a while may get a version without the one before it.
+    const wanted = parents.filter((each) => merged.includes(each) || !this.#has(each))
+    for (const parent of wanted) this.#statements.merge.run(parent, address)
+    // What was built upon it may have come before it.
+    this.#names.add(record, (isEnd(hash) ? 1 : 0) - settled)
     return true
   }
 

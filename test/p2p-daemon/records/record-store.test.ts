@@ -163,4 +163,23 @@ describe('record-store', () => {
     expect(found('bzzz://*:*@*:*/', ['gemini'])).toEqual(names.slice(6))
     expect(found('bzzz://*:*@*:*/', [])).toEqual([])
   })
+
+  it('adds those of one turn together, each once, or none of them', async () => {
+    const first = make({ version: 1, previous: null })
+    const second = make({ version: 2, previous: recordHash(first) })
+    const other = makeRecord({ address: 'bzzz://agent@apollo/other' }, KEY)
+    const together = (...records: AddressRecord[]) =>
+      Promise.all(records.map((record) => store.addTogether(record)))
+    const locked = new DatabaseSync(join(dir, 'records.db'))
+    locked.exec('BEGIN IMMEDIATE')
+    await expect(together(first, other)).rejects.toThrow('locked')
+    locked.exec('ROLLBACK')
+    locked.close()
+    expect(store.lastSequence()).toBe(0)
+    expect(await together(first, second, other, first)).toEqual([true, true, true, false])
+    expect(store.head(NAME)).toEqual(second)
+    expect(store.forks(NAME)).toBe(0)
+    expect(await together(second)).toEqual([false])
+    expect(store.lastSequence()).toBe(3)
+  })
 })
