@@ -17,16 +17,19 @@ export interface Batch {
   token: string
   /** Those that ended, encoded, the first to end first. Each write is of all of them. */
   exchanges: string[]
+  /** Of exchanges in it, and when it takes in no more. */
+  begun: number
+  readonly closesMs: number
 }
 
-interface OpenBatch extends Batch {
-  begun: number
-  closesMs: number
+/** Whether more may begin in it. */
+export function isOpen({ begun, closesMs }: Batch, nowMs = Date.now()): boolean {
+  return closesMs > nowMs && begun < EXCHANGES_PER_BATCH_MAX
 }
 
 /** The batches that take in what begins now. Only this process writes them: no other knows them. */
 export class Batches {
-  readonly #open = new LRUCache<string, OpenBatch>({ max: BATCHES_MAX })
+  readonly #open = new LRUCache<string, Batch>({ max: BATCHES_MAX })
   readonly #token: string | undefined
 
   /** `token`: of the proxy itself, in place of each caller's. */
@@ -40,14 +43,14 @@ export class Batches {
     const token = this.#token ?? callers
     const key = [project, agent, token].join(' ')
     const known = this.#open.get(key)
-    if (known && known.closesMs > nowMs && known.begun < EXCHANGES_PER_BATCH_MAX) {
+    if (known && isOpen(known, nowMs)) {
       known.begun += 1
       return known
     }
     const path = `exchanges/${timeOrderedId(nowMs)}`
     const name = recordName({ kind: 'semantic', agent, project, path })
     const closesMs = nowMs + BATCH_OPEN_MS
-    const batch: OpenBatch = { name, project, token, exchanges: [], begun: 1, closesMs }
+    const batch: Batch = { name, project, token, exchanges: [], begun: 1, closesMs }
     this.#open.set(key, batch)
     return batch
   }

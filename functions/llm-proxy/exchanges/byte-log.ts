@@ -31,7 +31,9 @@ export class ByteLog {
 
   toBuffer(): Buffer {
     this.#close()
-    return Buffer.concat(this.#pages)
+    const [first] = this.#pages
+    if (!first || this.#pages.length > 1) return Buffer.concat(this.#pages)
+    return Buffer.from(first.buffer, first.byteOffset, first.length)
   }
 
   #close(): void {

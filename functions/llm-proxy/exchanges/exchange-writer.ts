@@ -12,7 +12,7 @@ import {
 } from '../../../shared/llm/exchange.ts'
 import type { Logger } from '../../../shared/log/log.ts'
 import type { Prices } from '../cost/prices.ts'
-import type { Batch } from './batches.ts'
+import { isOpen, type Batch } from './batches.ts'
 import {
   DESCRIBED_BYTES_MAX,
   DESCRIBED_EXCHANGES_MAX,
@@ -63,6 +63,8 @@ interface Write {
 export class ExchangeWriter implements Startable {
   readonly #components: ExchangeWriterComponents
   readonly #waiting: Ended[] = []
+  /** Batches that were passed over in the last round, as they were still open. */
+  #passed = new Set<Batch>()
   /** Of the bodies of those that wait. */
   #waitingBytes = 0
   /** Hash of the price map that was stored last. */
@@ -128,22 +130,37 @@ export class ExchangeWriter implements Startable {
     }
   }
 
+  #mayWait(batch: Batch): boolean {
+    return this.#stopping !== null && !this.#passed.has(batch) && isOpen(batch)
+  }
+
   #isFull(): boolean {
     return this.#waiting.length >= WRITE_EXCHANGES_MAX || this.#waitingBytes >= WRITE_BYTES_MAX
   }
 
-  /** Makes what is stored of the next ones, a write for each batch. */
+  /**
+   * Makes what is stored of the next ones, a write for each batch. A batch that is still open is
+   * passed over once: each write is one of all that is in it, and a version of its address.
+   */
   async #gather(): Promise<Write[]> {
     const writes = new Map<Batch, Write>()
+    const passed: Ended[] = []
+    const mayWait = new Set<Batch>()
     let bytes = 0
     let count = 0
     let rested = { bytes: 0, count: 0 }
     while (this.#waiting[0] && count < WRITE_EXCHANGES_MAX && bytes < WRITE_BYTES_MAX) {
-      const { recording, end } = this.#waiting.shift()!
+      const next = this.#waiting.shift()!
+      const { recording, end } = next
+      const { batch } = recording
       count += 1
       bytes += recording.held
+      if (batch && (mayWait.has(batch) || this.#mayWait(batch))) {
+        passed.push(next)
+        mayWait.add(batch)
+        continue
+      }
       this.#waitingBytes -= recording.held
-      const { batch } = recording
       if (!batch) continue
       const write: Write = writes.get(batch) ?? { batch, ended: [], blobs: new Map() }
       writes.set(batch, write)
@@ -157,6 +174,8 @@ export class ExchangeWriter implements Startable {
       rested = { bytes, count }
       await setImmediate()
     }
+    this.#waiting.unshift(...passed)
+    this.#passed = mayWait
     return [...writes.values()]
   }
 
