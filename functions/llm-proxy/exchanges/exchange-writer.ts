@@ -34,7 +34,7 @@ import type { RecordingRules } from './recording-rules.ts'
 export type Kept = 'full' | 'metadata' | 'refused' | 'lost'
 
 export interface ExchangeWriterComponents {
-  daemon: Pick<DaemonClient, 'putBlobs' | 'putBlob' | 'putAddress'>
+  daemon: Pick<DaemonClient, 'putBlobs' | 'putBlob' | 'putNamed' | 'putAddress'>
   rules: () => Pick<RecordingRules, 'redactions'>
   prices: Pick<Prices, 'hash' | 'text'>
   onKept: (kept: Kept, recording: Recording) => void
@@ -217,14 +217,18 @@ export class ExchangeWriter implements Startable {
       content,
     ]
     const small = all.filter((blob) => blob.length <= BATCH_BLOB_BYTES_MAX)
-    for (const part of splitBatches(small)) await daemon.putBlobs(part, options)
     for (const blob of all) {
       if (blob.length <= BATCH_BLOB_BYTES_MAX) continue
       await daemon.putBlob(once(blob), { ...options, sizeBytes: blob.length })
     }
-    this.#pricesStored = priceHash
     const named = { hash: hashBytes(content), mediaType: EXCHANGES_MEDIA_TYPE }
-    await daemon.putAddress(name, named, { token, signal })
+    const parts = splitBatches(small)
+    // The content is the last of all; where it is small, one request stores and names it.
+    const last = small.at(-1) === content ? parts.pop() : undefined
+    for (const part of parts) await daemon.putBlobs(part, options)
+    if (last) await daemon.putNamed(name, last, named, options)
+    else await daemon.putAddress(name, named, { token, signal })
+    this.#pricesStored = priceHash
   }
 
   #done(kept: Kept, recording: Recording): void {

@@ -40,7 +40,7 @@ afterEach(async () => {
 interface Init {
   bytesMax?: number
   rules?: { default?: RecordingMode; redact?: object[] }
-  client?: Pick<DaemonClient, 'putBlobs' | 'putBlob' | 'putAddress'>
+  client?: Pick<DaemonClient, 'putBlobs' | 'putBlob' | 'putNamed' | 'putAddress'>
 }
 
 async function start({ bytesMax = 8 * MiB, rules = {}, client = daemon }: Init = {}) {
@@ -218,16 +218,21 @@ describe('daemon-recorder', () => {
 
   it('waits for a daemon that is away, and never makes a call wait', async () => {
     let away = true
+    let refused = 0
     const client = {
-      putBlobs: (...given: Parameters<DaemonClient['putBlobs']>) =>
-        away ? Promise.reject(new Error('ECONNREFUSED')) : daemon.putBlobs(...given),
+      putBlobs: daemon.putBlobs.bind(daemon),
+      putNamed: (...given: Parameters<DaemonClient['putNamed']>) => {
+        if (!away) return daemon.putNamed(...given)
+        refused += 1
+        return Promise.reject(new Error('ECONNREFUSED'))
+      },
       putBlob: daemon.putBlob.bind(daemon),
       putAddress: daemon.putAddress.bind(daemon),
     }
     const { recorder, registry } = await start({ client })
     const recordings = Array.from({ length: 5 }, () => recorder.begin(call()))
     for (const recording of recordings) recording.end(end())
-    await new Promise((resolve) => setTimeout(resolve, 400))
+    await expect.poll(() => refused, { timeout: 60_000 }).toBeGreaterThan(0)
     expect(await find(recordings[0]!.address).catch(() => 'nothing')).toBe('nothing')
     away = false
     for (const { address } of recordings) await untilFound(address)
