@@ -3,7 +3,7 @@ import { PinoPretty } from 'pino-pretty'
 
 export type { Logger } from 'pino'
 
-/** Paths that may carry a credential. They are removed before a line is written. */
+/** Paths that may carry a credential or content. They are removed before a line is written. */
 const REDACTED = [
   'authorization',
   'token',
@@ -14,9 +14,12 @@ const REDACTED = [
   '*.password',
   '*.secret',
   'req.headers.authorization',
-  // PostgreSQL's errors quote the row or the key that they are about.
+  // Errors of PostgreSQL quote the row that they are about, those of HTTP parsers what they read.
   'err.detail',
   'err.where',
+  'err.data',
+  'err.body',
+  'err.rawPacket',
 ]
 
 const FORM = {

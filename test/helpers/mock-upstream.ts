@@ -230,11 +230,11 @@ export function stall(pieces: readonly string[] = []): MockAnswer {
 }
 
 /** A transfer encoding that is none. */
-export function malformed(pieces: readonly string[]): MockAnswer {
+export function malformed(pieces: readonly string[], nonsense = 'this is no chunk'): MockAnswer {
   return (response) => {
     response.writeHead(200, EVENTS)
     for (const piece of pieces) response.write(piece)
-    setImmediate(() => response.socket?.end('zzz\r\nthis is no chunk\r\n'))
+    setImmediate(() => response.socket?.end(`zzz\r\n${nonsense}\r\n`))
   }
 }
 
