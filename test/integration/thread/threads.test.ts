@@ -164,6 +164,21 @@ describe('threads', () => {
     expect(await readAll(address)).toHaveLength(3)
   })
 
+  it('makes one version of what many write together, and goes on with them', async () => {
+    const address = await newThread()
+    const writers = Array.from({ length: 8 }, async (_, index) => {
+      for (let each = 0; each < 5; each += 1) {
+        await threads.append(address, [say(`${index}/${each}`)], options())
+      }
+    })
+    await Promise.all(writers)
+    const thread = await threads.find(address, options())
+    expect(thread.messages).toBe(40)
+    expect(thread.version).toBeLessThan(40)
+    const { problems } = await threads.verify(address, { token })
+    expect(problems).toEqual([])
+  })
+
   it('loses nothing when a hundred append at once, through two replicas', async () => {
     const address = await newThread()
     const other = await postgresPeer()
