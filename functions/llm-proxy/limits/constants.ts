@@ -27,8 +27,11 @@ export const EXPIRED_BATCH_MAX = 100
 /** Calls that one question to the store takes together; waiting ones go with the next. */
 export const STORE_BATCH_MAX = 128
 
-/** Under load the store rests twice as long as a question took, and at most this long. */
-export const STORE_REST_MS_MAX = 8
+/**
+ * Under load the store rests twice as long as a question took, and at most this long: callers who
+ * wait for one answer together come back together, and stand still meanwhile.
+ */
+export const STORE_REST_MS_MAX = 2
 
 /** Calls that wait for the store; with more it is as good as away. */
 export const STORE_PENDING_MAX = 4_096
