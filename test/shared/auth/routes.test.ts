@@ -31,6 +31,9 @@ const PUBLIC = [
   // Answers 405: messages come by POST.
   'GET /mcp',
   'DELETE /mcp',
+  'PUT /mcp',
+  'PATCH /mcp',
+  'OPTIONS /mcp',
   // Where a client without a token learns how to get one.
   'GET /.well-known/oauth-protected-resource/mcp',
 ]
