@@ -91,6 +91,8 @@ functions:
       BZZZ_LLM_LIMITS_FILE: join(folder, 'limits.json'),
       BZZZ_LLM_SPOOL_DIR: folder,
       DATABASE_URL: databaseURL,
+      // Limits are counted in PostgreSQL, where every row can be looked through.
+      REDIS_URL: '',
     },
     onLog: (text) => void logs.push(text),
   })
