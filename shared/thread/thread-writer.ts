@@ -11,9 +11,10 @@ import {
   GATHER_MS_MAX,
   HEAD_FRESH_MS,
 } from './constants.ts'
-import { frontierAfter, placeMessages, type PlacedMessage } from './dag.ts'
-import { encodeHead, headHash, THREAD_MEDIA_TYPE, type ThreadHead } from './head.ts'
+import { placeMessages, type PlacedMessage } from './dag.ts'
+import { headHash, THREAD_MEDIA_TYPE } from './head.ts'
 import { projectOf } from './message.ts'
+import { newVersion, type NewHead, type NewVersion } from './new-version.ts'
 import type { ThreadDaemon } from './thread-blobs.ts'
 import type { IndexedThread, KnownKey, ThreadIndex, ThreadVersion } from './thread-index.ts'
 
@@ -197,15 +198,10 @@ export class ThreadWriter {
   ): Promise<Committed | undefined> {
     if (placed.length === 0) return this.#unchanged({ plan, placed, base })
     const { thread } = base
-    const added = placed.map(({ hash, message: { seq, parents } }) => ({ hash, seq, parents }))
-    const frontier = frontierAfter(thread.frontier, added)
-    const head = headOf(thread, { ...frontier, placed })
-    const record = await this.#store(head, { plan, placed, version: base.version }, options)
+    const next = newVersion(namedOf(thread), thread, { placed, prepared: plan.fresh })
+    const { head, messages, frontier } = next
+    const record = await this.#store(next, base.version, options)
     if (!record) return undefined
-    const messages = placed.map(({ hash, message, bytes }, index) => {
-      const { searched } = plan.fresh[index]!
-      return { hash, message, body: bytes.toString(), searched }
-    })
     for (const { hash, message } of placed) {
       const { key, seq } = message
       if (key !== undefined) {
@@ -213,7 +209,6 @@ export class ThreadWriter {
       }
     }
     const { timestamp } = record
-    const messagesNow = thread.messages + placed.length
     return {
       ...{ plan, placed, base },
       thread: {
@@ -221,24 +216,20 @@ export class ThreadWriter {
         version: record.version,
         record: record.record,
         frontier,
-        messages: messagesNow,
+        messages: head.count,
       },
       version: { record: record.record, version: record.version, timestamp, head, messages },
     }
   }
 
   async #store(
-    head: ThreadHead,
-    { plan, placed, version }: Pick<Committed, 'plan' | 'placed'> & { version: number },
+    { head, blobs }: NewVersion,
+    version: number,
     options: Options,
   ): Promise<RecordJSON | undefined> {
     const { daemon } = this.#components
     const project = projectOf(this.#address)
-    const contents = plan.fresh.flatMap(({ content, isStored }) =>
-      content === undefined || isStored ? [] : [content],
-    )
     const hash = headHash(head)
-    const blobs = [...contents, ...placed.map(({ bytes }) => bytes), encodeHead(head)]
     const batches = splitBatches(blobs)
     const last = batches.pop()!
     for (const batch of batches) await daemon.putBlobs(batch, { ...options, project })
@@ -291,21 +282,14 @@ export class ThreadWriter {
   }
 }
 
-function headOf(
-  thread: IndexedThread,
-  { ends, seq, placed }: { ends: readonly string[]; seq: number; placed: readonly PlacedMessage[] },
-): ThreadHead {
-  const { address, title, createdBy, createdAt, key, from, messages } = thread
-  const contents = placed.flatMap(({ message: { contentHash } }) => contentHash ?? [])
+function namedOf(thread: IndexedThread): NewHead {
+  const { address, title, createdBy, createdAt, key, from } = thread
   return {
     thread: address,
     ...(title !== null && { title }),
     ...{ createdBy, createdAt },
     ...(key !== null && { key }),
     ...(from !== null && { from }),
-    ...{ ends: [...ends], seq, count: messages + placed.length },
-    added: placed.map(({ hash }) => hash),
-    contents: [...new Set(contents)],
   }
 }
 

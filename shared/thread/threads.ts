@@ -24,10 +24,10 @@ import {
   THREADS_KNOWN_MAX,
 } from './constants.ts'
 import { exportThread, type ExportFormat, type ExportSource } from './export.ts'
-import { firstVersion, type NewHead } from './first-version.ts'
 import { headHash, THREAD_MEDIA_TYPE, titleSchema } from './head.ts'
 import { isCanonicalTime, keySchema, projectOf } from './message.ts'
 import { prepareMessage, type NewMessage, type PreparedMessage } from './new-message.ts'
+import { firstVersion, type NewHead } from './new-version.ts'
 import {
   reindexThreads,
   type Reindexed,
