@@ -31,3 +31,22 @@ export const NO_USAGE: Readonly<ModelUsage> = {
 export function totalTokens(usage: ModelUsage): number {
   return usage.inputTokens + usage.outputTokens
 }
+
+/** Upstreams are not trusted to count in whole numbers. */
+export function wholeCount(given: number): number {
+  return Number.isFinite(given) ? Math.min(Math.max(Math.round(given), 0), 1e12) : 0
+}
+
+/** The usage as it can be stored. */
+export function wholeUsage(usage: ModelUsage): ModelUsage {
+  const { images, estimated } = usage
+  return {
+    inputTokens: wholeCount(usage.inputTokens),
+    cachedInputTokens: wholeCount(usage.cachedInputTokens),
+    cacheWriteTokens: wholeCount(usage.cacheWriteTokens),
+    outputTokens: wholeCount(usage.outputTokens),
+    reasoningTokens: wholeCount(usage.reasoningTokens),
+    ...(images !== undefined && { images: wholeCount(images) }),
+    estimated,
+  }
+}

@@ -1,5 +1,7 @@
 import { z } from 'zod'
 
+import { wholeCount, wholeUsage } from './model-usage.ts'
+
 /** A name or a path that is longer is cut: rows are counted, not read. */
 const TEXT_CHARS_MAX = 512
 
@@ -8,15 +10,10 @@ function clean(given: string): string {
   return given.replaceAll('\0', '').slice(0, TEXT_CHARS_MAX).toWellFormed()
 }
 
-/** Upstreams are not trusted to count in whole numbers. */
-function whole(given: number): number {
-  return Number.isFinite(given) ? Math.min(Math.max(Math.round(given), 0), 1e12) : 0
-}
-
 const COST = /^\d{1,18}$/
 
 const text = z.string().transform(clean)
-const count = z.number().catch(0).transform(whole)
+const count = z.number().catch(0).transform(wholeCount)
 
 const usage = z.object({
   inputTokens: count,
@@ -65,7 +62,6 @@ export type UsageRow = z.infer<typeof rowSchema>
  * @throws when it costs what no column takes
  */
 export function createUsageRow(row: UsageRow): UsageRow {
-  const { usage: used } = row
   if (!COST.test(row.costNanoUsd)) throw new Error('A cost of more digits than are kept.')
   return {
     id: row.id,
@@ -82,20 +78,12 @@ export function createUsageRow(row: UsageRow): UsageRow {
     status: row.status,
     outcome: clean(row.outcome),
     cached: row.cached,
-    usage: {
-      inputTokens: whole(used.inputTokens),
-      cachedInputTokens: whole(used.cachedInputTokens),
-      cacheWriteTokens: whole(used.cacheWriteTokens),
-      outputTokens: whole(used.outputTokens),
-      reasoningTokens: whole(used.reasoningTokens),
-      ...(used.images !== undefined && { images: whole(used.images) }),
-      estimated: used.estimated,
-    },
+    usage: wholeUsage(row.usage),
     costNanoUsd: row.costNanoUsd,
     priced: row.priced,
     priceMap: clean(row.priceMap),
-    firstByteMs: row.firstByteMs === null ? null : whole(row.firstByteMs),
-    totalMs: whole(row.totalMs),
+    firstByteMs: row.firstByteMs === null ? null : wholeCount(row.firstByteMs),
+    totalMs: wholeCount(row.totalMs),
     exchange: row.exchange === null ? null : clean(row.exchange),
   }
 }

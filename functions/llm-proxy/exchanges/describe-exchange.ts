@@ -1,5 +1,6 @@
 import { hashBytes } from '../../../shared/blob/hash.ts'
 import type { Exchange, ExchangeBody } from '../../../shared/llm/exchange.ts'
+import { wholeUsage } from '../../../shared/llm/model-usage.ts'
 import type { ExchangeEnd } from './recorder.ts'
 import type { Recording } from './recording.ts'
 import { redact, type Redacted, type Redaction } from './redaction.ts'
@@ -37,7 +38,7 @@ export function describeExchange(
     request: parts && bodyOf(parts.request, call.requestMediaType, blobs),
     response: parts && bodyOf(parts.response, end.mediaType, blobs),
     withheld: recording.withheld,
-    usage: end.usage && wholeNumbers(end.usage),
+    usage: end.usage && wholeUsage(end.usage),
     costNanoUsd: String(end.cost?.nanoUsd ?? 0n),
     priced: end.cost?.priced ?? false,
     priceMap: end.cost?.priceMapHash ?? '',
@@ -57,20 +58,4 @@ function bodyOf(
   const hash = hashBytes(bytes)
   blobs.set(hash, bytes)
   return { hash, sizeBytes: bytes.length, mediaType, redacted }
-}
-
-/** Upstreams are not trusted to count in whole numbers. */
-function wholeNumbers(usage: NonNullable<ExchangeEnd['usage']>): NonNullable<Exchange['usage']> {
-  const whole = (count: number): number =>
-    Number.isFinite(count) ? Math.min(Math.max(Math.round(count), 0), 1e12) : 0
-  const { images, estimated } = usage
-  return {
-    inputTokens: whole(usage.inputTokens),
-    cachedInputTokens: whole(usage.cachedInputTokens),
-    cacheWriteTokens: whole(usage.cacheWriteTokens),
-    outputTokens: whole(usage.outputTokens),
-    reasoningTokens: whole(usage.reasoningTokens),
-    ...(images !== undefined && { images: whole(images) }),
-    estimated,
-  }
 }
