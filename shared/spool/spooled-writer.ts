@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Startable } from '../lifecycle.ts'
 import type { Logger } from '../log/log.ts'
+import { pause } from '../pause.ts'
 import { BATCH_MAX, GATHER_MS, RETRY_MS, RETRY_MS_MAX, STOP_TIMEOUT_MS } from './constants.ts'
 import type { LineSpool } from './line-spool.ts'
 
@@ -148,8 +149,4 @@ export class SpooledWriter<Entry extends { id: string }> implements Startable {
   async #sleep(): Promise<void> {
     await new Promise<void>((resolve) => (this.#wake = resolve))
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined)
 }

@@ -1,4 +1,4 @@
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate } from 'node:timers/promises'
 
 import { BATCH_BLOB_BYTES_MAX, splitBatches } from '../../../shared/blob/batch.ts'
 import { hashBytes } from '../../../shared/blob/hash.ts'
@@ -11,6 +11,7 @@ import {
   joinExchanges,
 } from '../../../shared/llm/exchange.ts'
 import type { Logger } from '../../../shared/log/log.ts'
+import { pause } from '../../../shared/pause.ts'
 import type { Prices } from '../cost/prices.ts'
 import { isOpen, type Batch } from './batches.ts'
 import {
@@ -243,8 +244,4 @@ function isFinal(status: number): boolean {
 
 async function* once(bytes: Buffer): AsyncIterable<Buffer> {
   yield bytes
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined)
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Startable } from '../../../shared/lifecycle.ts'
 import type { Logger } from '../../../shared/log/log.ts'
 import { Counter, Gauge, type Registry } from '../../../shared/metrics/metrics.ts'
+import { pause } from '../../../shared/pause.ts'
 import {
   SETTLE_GATHER_MS,
   SETTLE_RETRY_MS,
@@ -122,8 +123,4 @@ export class Settlements implements Startable {
   async #send(): Promise<void> {
     await this.along((ended) => this.#components.store.settle(ended))
   }
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal }).catch(() => undefined)
 }

@@ -1,5 +1,6 @@
 import type { Logger } from '../../../shared/log/log.ts'
 import { Gauge, type Registry } from '../../../shared/metrics/metrics.ts'
+import { pause } from '../../../shared/pause.ts'
 import type { NewMessage } from '../../../shared/thread/new-message.ts'
 import type { Threads } from '../../../shared/thread/threads.ts'
 import type { CallMetrics } from '../metrics.ts'
@@ -140,11 +141,4 @@ function readMessages({ requestBody, answer, exchange }: ThreadCall): NewMessage
 
 function sizeOf({ requestBody, answer }: ThreadCall): number {
   return requestBody.length + answer.bytes.length
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
-  })
 }
